@@ -1,0 +1,11 @@
+/* The only clock reads of the program. */
+#ifndef WARREN_IO_CLOCK_H
+#define WARREN_IO_CLOCK_H
+
+#include "base/time.h"
+
+usec_t clock_now(void);       /* CLOCK_BOOTTIME: monotonic, and it counts while the machine sleeps */
+uint64_t clock_unix_s(void);
+uint64_t clock_unix_ms(void);
+
+#endif

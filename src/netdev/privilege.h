@@ -1,0 +1,15 @@
+/* Giving up what a daemon does not need any more (libcap-ng, libseccomp). */
+#ifndef WARREN_NETDEV_PRIVILEGE_H
+#define WARREN_NETDEV_PRIVILEGE_H
+
+#include <stdbool.h>
+
+/* Whether this process may make network devices (CAP_NET_ADMIN in its effective set). */
+bool privilege_can_make_devices(void);
+/* Keeps CAP_NET_ADMIN (when keep_net_admin) and CAP_NET_BIND_SERVICE never; drops every other capability from all sets including the
+ * bounding set, sets no_new_privs, and installs a system call filter that forbids starting programs, tracing, mounting,
+ * loading modules and changing identities (EPERM). Without root it still sets no_new_privs and the filter. Call once, after
+ * sockets and keys are open. 0 or a negative errno; *what names the step that failed. */
+int privilege_drop(bool keep_net_admin, const char **what);
+
+#endif

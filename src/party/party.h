@@ -1,0 +1,165 @@
+/* The signed membership log of one party (doc/protocol/party.md). A pure core: bytes and calendar time in, a verdict out.
+ *
+ * Everybody who holds a log verifies all of it: nodes, and the hub, which only stores, orders and forwards. party_append
+ * takes an entry only when it extends the head, is signed with both halves by somebody whose role allows it, and changes
+ * nothing against the rules; the same function judges entries made here, entries from the hub and entries from peers. Two
+ * logs of one party that differ at one position are a fork and are refused and reported, as is one that became shorter. */
+#ifndef WARREN_PARTY_PARTY_H
+#define WARREN_PARTY_PARTY_H
+
+#include "base/buf.h"
+#include "base/rng.h"
+#include "wire/entry.h"
+#include "wire/hs.h"
+
+#define PARTY_MEMBERS_MAX  1024
+#define PARTY_INVITES_MAX  256   /* open ones */
+#define PARTY_ENTRIES_MAX  65536
+#define INVITE_USES_MAX    1000
+#define INVITE_LIFE_MAX    (366ull * 24 * 3600) /* seconds */
+#define PARTY_SKEW_S       300   /* how far an author's clock may be ahead of the judge's, where the judge has one */
+
+struct party_member {
+    uint8_t id[NODE_ID_LEN];
+    struct sign_public key;
+    char name[NAME_CAP];
+    enum party_role role;
+    uint32_t ip4;     /* host order */
+    uint8_t ip6[16];
+    uint8_t mac[6];
+    uint8_t invite[INVITE_ID_LEN]; /* the one that admitted it; zeros: a member did */
+    uint64_t since;                /* unix seconds of the admit */
+};
+
+struct party_invite {
+    uint8_t id[INVITE_ID_LEN];
+    struct sign_public key;
+    uint32_t uses, used;
+    uint64_t expires;
+    enum party_role role;
+    uint8_t author[NODE_ID_LEN];
+};
+
+enum party_verdict {
+    PARTY_OK,
+    PARTY_KNOWN,          /* the very entry that stands there already: no harm */
+    PARTY_MALFORMED,
+    PARTY_OTHER,          /* belongs to another party */
+    PARTY_GAP,            /* is further on than our head + 1: fetch what is between */
+    PARTY_STALE,          /* extends an older head: make it again on the new one */
+    PARTY_FORK,           /* another entry at a position that we hold: somebody shows different logs */
+    PARTY_ROLLBACK,       /* a log that ends before ours */
+    PARTY_BAD_SIGNATURE,  /* either half */
+    PARTY_BAD_TIME,
+    PARTY_NOT_ALLOWED,    /* the author may not do this */
+    PARTY_NO_MEMBER,      /* author or subject is not in the party */
+    PARTY_ALREADY_MEMBER,
+    PARTY_WAS_REMOVED,    /* a removed node comes back only when a member admits it, not by invite */
+    PARTY_BAD_ADDRESS,    /* not what the rule gives, or taken */
+    PARTY_INVITE_UNKNOWN,
+    PARTY_INVITE_REVOKED,
+    PARTY_INVITE_EXPIRED,
+    PARTY_INVITE_USED_UP,
+    PARTY_LAST_OWNER,     /* would leave others without an owner */
+    PARTY_FULL,
+    PARTY_NO_MEMORY,
+    PARTY_VERDICT_COUNT
+};
+const char *party_verdict_name(enum party_verdict v); /* "invite_expired": error codes of hub and command line */
+const char *party_verdict_text(enum party_verdict v); /* one sentence for a person, saying what to do */
+
+struct party;
+
+/* A party from its genesis entry. now_unix_s 0: no clock (an old log being read). NULL and *v otherwise. */
+struct party *party_open(struct bytes genesis, uint64_t now_unix_s, enum party_verdict *v);
+void party_free(struct party *p);
+/* Judges one entry and, when it is good, appends it. now_unix_s: the judge's clock for entries that are being made now, 0 for
+ * history (expiry is then judged by the entry's own time, which may not run backwards). */
+enum party_verdict party_append(struct party *p, struct bytes entry, uint64_t now_unix_s);
+/* The same judgement without the change. */
+enum party_verdict party_judge(const struct party *p, struct bytes entry, uint64_t now_unix_s);
+
+const uint8_t *party_id(const struct party *p);
+uint32_t party_tag(const struct party *p); /* the first 4 bytes of the id: names the party inside data packets */
+const char *party_name(const struct party *p);
+enum party_mode party_mode(const struct party *p);
+const struct party_policy *party_policy(const struct party *p);
+uint32_t party_net4(const struct party *p);       /* host order; always a /16 */
+const uint8_t *party_net6(const struct party *p); /* 8 bytes; always a /64 */
+uint64_t party_seq(const struct party *p);        /* of the head; genesis is 0 */
+const uint8_t *party_head(const struct party *p); /* 32 bytes */
+void party_hs_head(const struct party *p, struct hs_head *head);
+/* The bytes of entry seq, or empty. */
+struct bytes party_entry(const struct party *p, uint64_t seq);
+const uint8_t *party_hash_at(const struct party *p, uint64_t seq); /* 32 bytes, or NULL past the head */
+/* How a head that somebody claims fits ours: PARTY_KNOWN (same or on our chain), PARTY_GAP (ahead of us: fetch, then ask
+ * again), PARTY_FORK, PARTY_OTHER. */
+enum party_verdict party_compare(const struct party *p, const struct hs_head *theirs);
+
+size_t party_member_count(const struct party *p);
+const struct party_member *party_member_at(const struct party *p, size_t i); /* in the order of admission */
+const struct party_member *party_member(const struct party *p, const uint8_t id[NODE_ID_LEN]);
+const struct party_member *party_member_by_ip4(const struct party *p, uint32_t ip4);
+const struct party_member *party_member_by_ip6(const struct party *p, const uint8_t ip6[16]);
+const struct party_member *party_member_by_mac(const struct party *p, const uint8_t mac[6]);
+bool party_was_removed(const struct party *p, const uint8_t id[NODE_ID_LEN]);
+size_t party_invite_count(const struct party *p); /* open and closed ones still remembered */
+const struct party_invite *party_invite_at(const struct party *p, size_t i);
+const struct party_invite *party_invite(const struct party *p, const uint8_t id[INVITE_ID_LEN]);
+/* Why this invite would be refused now (PARTY_OK: it would not). */
+enum party_verdict party_invite_state(const struct party *p, const uint8_t id[INVITE_ID_LEN], uint64_t now_unix_s);
+
+/* Makers: each writes one signed entry that extends the present head into out (append it after the hub has taken it, by
+ * party_append). They judge first, so a refusal costs no signature. `now_unix_s` is raised to the head's time where our clock
+ * is behind. */
+struct party_author {
+    const struct sign_key *key;
+    uint8_t id[NODE_ID_LEN];
+    struct rng rng;
+    uint64_t now_unix_s;
+};
+struct party_genesis_args {
+    const char *name, *owner_name;
+    enum party_mode mode;
+    uint32_t net4; /* 0: chosen by rng out of 10.64.0.0/10 .. (see party_pick_net4) */
+};
+int party_make_genesis(struct buf *out, const struct party_author *a, const struct party_genesis_args *args);
+/* A joiner's own admit by invite: secret is the invite's. */
+enum party_verdict party_make_join(struct buf *out, const struct party *p, const struct party_author *joiner,
+                                   const uint8_t invite_secret[32], const char *name);
+/* secret receives the fresh invite secret. */
+enum party_verdict party_make_invite(struct buf *out, const struct party *p, const struct party_author *a, uint32_t uses,
+                                     uint64_t expires, enum party_role role, uint8_t secret[32]);
+enum party_verdict party_make_revoke(struct buf *out, const struct party *p, const struct party_author *a,
+                                     const uint8_t invite[INVITE_ID_LEN]);
+enum party_verdict party_make_remove(struct buf *out, const struct party *p, const struct party_author *a,
+                                     const uint8_t node[NODE_ID_LEN]);
+enum party_verdict party_make_role(struct buf *out, const struct party *p, const struct party_author *a,
+                                   const uint8_t node[NODE_ID_LEN], enum party_role role);
+enum party_verdict party_make_lease(struct buf *out, const struct party *p, const struct party_author *a,
+                                    const uint8_t node[NODE_ID_LEN], uint16_t host);
+enum party_verdict party_make_rename(struct buf *out, const struct party *p, const struct party_author *a,
+                                     const uint8_t node_or_zero[NODE_ID_LEN], const char *name);
+enum party_verdict party_make_policy(struct buf *out, const struct party *p, const struct party_author *a,
+                                     const struct party_policy *policy);
+/* The id (node_id_of) of the key that an invite secret expands to. */
+void party_invite_id(uint8_t id[INVITE_ID_LEN], const uint8_t invite_secret[32]);
+/* Signs what proves to the hub that one holds an invite: context "warren invite proof v1", over hub challenge || party ||
+ * node id. sig: SIGN_SIG_LEN. */
+int party_invite_prove(uint8_t sig[SIGN_SIG_LEN], const uint8_t invite_secret[32], struct bytes challenge,
+                       const uint8_t party[PARTY_ID_LEN], const uint8_t node[NODE_ID_LEN], const struct rng *rng);
+bool party_invite_proven(const struct party *p, const uint8_t invite[INVITE_ID_LEN], struct bytes challenge,
+                         const uint8_t node[NODE_ID_LEN], const uint8_t sig[SIGN_SIG_LEN]);
+
+/* A member's addresses by the rule: host = 1 + SHA-256("warren address v1" || party || node || attempt u8...)'s first 64 bits mod
+ * 65534; the attempt counts up while the host is taken, or ends in .0 or .255. party may be NULL for the genesis itself. */
+uint16_t party_address(const struct party *p, const uint8_t salt_or_party[32], const uint8_t node[NODE_ID_LEN]);
+void party_mac(uint8_t mac[6], const uint8_t party[PARTY_ID_LEN], const uint8_t node[NODE_ID_LEN]); /* 02:... */
+void party_ip6(uint8_t ip6[16], const uint8_t net6[8], const uint8_t party[PARTY_ID_LEN], const uint8_t node[NODE_ID_LEN]);
+
+/* The whole log as one file and back: entries with 32-bit lengths. party_load verifies all of it. */
+int party_save(const struct party *p, struct buf *out);
+struct party *party_load(struct bytes file, enum party_verdict *v);
+#define PARTY_FILE_MAX (64u * 1024 * 1024)
+
+#endif

@@ -1,0 +1,65 @@
+/* Ways to one peer and the choice between them. A pure core. A session has keys and counters; a path only says how packets travel.
+ *
+ * The owner adds a path when it has proved the keys over it (session's RESUME or the handshake itself), asks path_best for
+ * every packet, sends the probes that path_output yields (sealed, on that very path) and reports answers. The kinds and the numbers
+ * are those of doc/protocol/paths.md. Kinds that this version does not open yet have their place in the enum because status and
+ * metrics name them. */
+#ifndef WARREN_PATH_PATH_H
+#define WARREN_PATH_PATH_H
+
+#include "base/bytes.h"
+#include "base/rng.h"
+#include "base/time.h"
+
+enum path_kind { PATH_NONE, PATH_LAN, PATH_UDP, PATH_TLS, PATH_UDP_RELAY, PATH_WS_RELAY, PATH_TURN, PATH_MULTI_HOP, PATH_KIND_COUNT };
+const char *path_kind_name(enum path_kind k); /* "none", "lan", "udp", "tls", "udp-relay", "ws-relay", "turn", "multi-hop" */
+
+#define PATHS_MAX       8                /* per peer */
+#define PATH_PROBE_IDLE (10 * SEC)       /* between probes of a path that carries nothing */
+#define PATH_PROBE_BUSY (1 * SEC)        /* while it carries traffic */
+#define PATH_DEAD_MIN   (600 * MSEC)     /* no answer for max(this, 3 RTT) while sending: dead */
+#define PATH_LOSS_WINDOW 32              /* probes over which loss is counted */
+
+struct path_stats {
+    enum path_kind kind;
+    uint32_t id;
+    bool alive;
+    usec_t srtt, jitter; /* RFC 6298 smoothing; 0: not measured yet */
+    double loss;         /* 0..1 over the last PATH_LOSS_WINDOW probes */
+    usec_t since, last_answer;
+};
+
+struct paths;
+struct paths *paths_new(struct rng rng);
+void paths_free(struct paths *p);
+/* 0, -ENOSPC, -EEXIST. The first probe is due at once. */
+int paths_add(struct paths *p, uint32_t id, enum path_kind kind, usec_t now);
+void paths_del(struct paths *p, uint32_t id);
+void paths_clear(struct paths *p);
+/* The path for the next packet: alive, best kind and score with hysteresis. false: none. */
+bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind);
+/* Traffic went out or came in over a path (any authenticated packet counts as a sign of life). */
+void paths_sent(struct paths *p, uint32_t id, usec_t now);
+void paths_received(struct paths *p, uint32_t id, usec_t now);
+
+/* Probes: 12-byte payloads {nonce u64, sender's path id u32} that the owner sends as a control message on path id. */
+#define PATH_PROBE_LEN 12
+bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_PROBE_LEN]);
+/* An answer (the probe's bytes came back) on any path. true where it matched; *rtt as measured. */
+bool paths_answer(struct paths *p, struct bytes probe, usec_t now, uint32_t *id, usec_t *rtt);
+
+enum path_event_kind { PATH_EVENT_CHANGED, PATH_EVENT_DEAD, PATH_EVENT_ALIVE };
+struct path_event {
+    enum path_event_kind kind;
+    uint32_t id;              /* the path that died, came back, or is now the best one (CHANGED; PATHS_NO_ID: none) */
+    enum path_kind path_kind;
+};
+#define PATHS_NO_ID UINT32_MAX
+bool paths_event(struct paths *p, struct path_event *ev);
+usec_t paths_wake(const struct paths *p);
+void paths_tick(struct paths *p, usec_t now);
+size_t paths_count(const struct paths *p);
+bool paths_stats(const struct paths *p, uint32_t id, struct path_stats *s);
+bool paths_stats_at(const struct paths *p, size_t i, struct path_stats *s);
+
+#endif
