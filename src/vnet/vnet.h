@@ -16,6 +16,8 @@
 #define VNET_LEARNED_MAX      1024          /* MACs behind members, per party */
 #define VNET_LEARNED_PER_PEER 64
 #define VNET_LEARN_LIFE       (300 * SEC)   /* as IEEE 802.1D's ageing time */
+#define VNET_MOVE_QUIET       (5 * SEC)     /* a learned MAC may turn up behind somebody else after this silence */
+#define VNET_MTU_MIN          68            /* RFC 791: what every link of IPv4 carries */
 #define VNET_FRAME_MAX        (9216 + 14)
 
 struct vnet_member {
@@ -57,9 +59,10 @@ struct vnet_verdict {
 };
 
 struct vnet;
-struct vnet *vnet_new(const struct vnet_config *c, usec_t now); /* NULL when memory fails */
+struct vnet *vnet_new(const struct vnet_config *c, usec_t now); /* NULL when memory fails or mtu < VNET_MTU_MIN */
 void vnet_free(struct vnet *v);
-/* Follows the party log. A known ref is replaced. 0, -ENOSPC, -ENOMEM. */
+/* Follows the party log. A known ref is replaced. An address of zeros is none. 0, -ENOSPC, -ENOMEM, -EINVAL (ref 0), -EEXIST (an
+ * address is another member's or our own: the log does not allow it). */
 int vnet_member_set(struct vnet *v, const struct vnet_member *m, usec_t now);
 void vnet_member_del(struct vnet *v, uint32_t ref);
 void vnet_policy_set(struct vnet *v, bool allow_dhcp, uint32_t broadcast_pps, usec_t now);
@@ -75,7 +78,8 @@ struct vnet_stats {
 };
 void vnet_stats(const struct vnet *v, struct vnet_stats *s);
 
-/* The MTU of a device so that a sealed frame fits an outer packet of outer_mtu over IPv6/UDP (tap: with its Ethernet header). */
+/* The MTU of a device so that a sealed frame fits an outer packet of outer_mtu over IPv6/UDP (tap: with its Ethernet header).
+ * 0 where less than VNET_MTU_MIN would be left. */
 uint16_t vnet_mtu_for(uint16_t outer_mtu, bool tap);
 
 #endif

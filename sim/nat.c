@@ -1,0 +1,201 @@
+#include "sim/nat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/clock.h"
+
+#define LIFETIME_USUAL        (120 * SEC)
+#define STREAM_LIFETIME_USUAL (2 * HOUR)
+#define PORT_FIRST            1024
+
+void nat_init(struct nat *n, const struct nat_config *c, const struct sim_addr *outside)
+{
+    memset(n, 0, sizeof *n);
+    n->config = *c;
+    if (n->config.step == 0)
+        n->config.step = 1;
+    if (n->config.lifetime == 0)
+        n->config.lifetime = LIFETIME_USUAL;
+    if (n->config.stream_lifetime == 0)
+        n->config.stream_lifetime = STREAM_LIFETIME_USUAL;
+    if (n->config.max_mappings == 0 || n->config.max_mappings > NAT_MAPPINGS_MAX)
+        n->config.max_mappings = NAT_MAPPINGS_MAX;
+    n->outside = *outside;
+    n->last_port = 40000;
+    if (!c->passes_all)
+        n->mappings = sim_alloc(NAT_MAPPINGS_MAX * sizeof *n->mappings);
+}
+
+void nat_done(struct nat *n)
+{
+    free(n->mappings);
+    memset(n, 0, sizeof *n);
+}
+
+/* The part of `remote` that a behaviour of this kind looks at. */
+static struct sim_addr seen_part(enum nat_kind kind, const struct sim_addr *remote)
+{
+    struct sim_addr part = *remote;
+    if (kind == NAT_ENDPOINT)
+        return (struct sim_addr){0};
+    if (kind == NAT_ADDRESS)
+        part.port = 0;
+    return part;
+}
+
+static bool alive(const struct nat_mapping *m, usec_t now)
+{
+    return m->used && m->expires > now;
+}
+
+static struct nat_mapping *find_inside(struct nat *n, enum nat_proto proto, const struct sim_addr *from,
+                                       const struct sim_addr *part, usec_t now)
+{
+    for (uint16_t i = 0; i < n->high; i++) {
+        struct nat_mapping *m = &n->mappings[i];
+        if (alive(m, now) && m->proto == proto && sim_addr_equal(&m->inside, from) && sim_addr_equal(&m->remote, part))
+            return m;
+    }
+    return NULL;
+}
+
+static struct nat_mapping *find_port(struct nat *n, enum nat_proto proto, uint16_t port, usec_t now)
+{
+    for (uint16_t i = 0; i < n->high; i++) {
+        struct nat_mapping *m = &n->mappings[i];
+        if (alive(m, now) && m->proto == proto && m->port == port)
+            return m;
+    }
+    return NULL;
+}
+
+static uint16_t step_port(int port, int step)
+{
+    port += step;
+    if (port > 65535 || port < PORT_FIRST)
+        port = step > 0 ? PORT_FIRST : 65535;
+    return (uint16_t)port;
+}
+
+static uint16_t choose_port(struct nat *n, const struct rng *rng, enum nat_proto proto, uint16_t inside, usec_t now)
+{
+    uint16_t port = inside;
+    int step = n->config.step;
+    if (n->config.ports == NAT_PORT_SEQUENTIAL)
+        port = step_port(n->last_port, step);
+    if (n->config.ports == NAT_PORT_RANDOM)
+        port = (uint16_t)(PORT_FIRST + rng_below(rng, 65536 - PORT_FIRST));
+    while (find_port(n, proto, port, now))
+        port = step_port(port, step);
+    n->last_port = port;
+    return port;
+}
+
+static struct nat_mapping *add_mapping(struct nat *n, const struct rng *rng, enum nat_proto proto,
+                                       const struct sim_addr *from, const struct sim_addr *part, usec_t now)
+{
+    for (uint16_t i = 0; i < n->config.max_mappings; i++) {
+        struct nat_mapping *m = &n->mappings[i];
+        if (alive(m, now))
+            continue;
+        uint16_t port = choose_port(n, rng, proto, from->port, now);
+        if (i >= n->high)
+            n->high = (uint16_t)(i + 1);
+        *m = (struct nat_mapping){.used = true, .proto = proto, .inside = *from, .remote = *part, .port = port};
+        return m;
+    }
+    return NULL;
+}
+
+static usec_t life(const struct nat *n, enum nat_proto proto)
+{
+    return proto == NAT_UDP ? n->config.lifetime : n->config.stream_lifetime;
+}
+
+static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind, const struct sim_addr *remote, usec_t now)
+{
+    struct sim_addr want = seen_part(kind, remote);
+    for (size_t i = 0; i < NAT_REMOTES_MAX; i++) {
+        struct sim_addr have = seen_part(kind, &m->remotes[i].addr);
+        if (m->remotes[i].expires > now && sim_addr_equal(&have, &want))
+            return &m->remotes[i];
+    }
+    return NULL;
+}
+
+static void remember(struct nat *n, struct nat_mapping *m, const struct sim_addr *to, usec_t now)
+{
+    m->expires = now + life(n, m->proto);
+    struct nat_remote *r = find_remote(m, NAT_ADDRESS_PORT, to, now);
+    if (!r)
+        r = &m->remotes[m->next_remote++ % NAT_REMOTES_MAX];
+    *r = (struct nat_remote){*to, m->expires};
+}
+
+static enum nat_verdict verdict(struct nat *n, enum nat_verdict v)
+{
+    n->verdicts[v]++;
+    return v;
+}
+
+enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct sim_addr *from,
+                         const struct sim_addr *to, usec_t now)
+{
+    if (n->config.udp_blocked && proto == NAT_UDP)
+        return verdict(n, NAT_BLOCKED);
+    if (n->config.passes_all)
+        return verdict(n, NAT_PASS);
+    struct sim_addr part = seen_part(proto == NAT_UDP && !n->config.firewall ? n->config.mapping : NAT_ENDPOINT, to);
+    struct nat_mapping *m = find_inside(n, proto, from, &part, now);
+    if (!m)
+        m = add_mapping(n, rng, proto, from, &part, now);
+    if (!m)
+        return verdict(n, NAT_FULL);
+    remember(n, m, to, now);
+    if (!n->config.firewall) {
+        *from = n->outside;
+        from->port = m->port;
+    }
+    return verdict(n, NAT_PASS);
+}
+
+enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to, usec_t now)
+{
+    if (n->config.udp_blocked && proto == NAT_UDP)
+        return verdict(n, NAT_BLOCKED);
+    if (n->config.passes_all)
+        return verdict(n, NAT_PASS);
+    struct sim_addr none = {0};
+    struct nat_mapping *m = n->config.firewall ? find_inside(n, proto, to, &none, now) : find_port(n, proto, to->port, now);
+    if (!m)
+        return verdict(n, NAT_NO_MAPPING);
+    enum nat_kind kind = proto == NAT_UDP ? n->config.filtering : NAT_ADDRESS_PORT;
+    struct nat_remote *r = find_remote(m, kind, from, now);
+    if (!r && kind != NAT_ENDPOINT)
+        return verdict(n, NAT_FILTERED);
+    if (n->config.refresh_inbound || proto == NAT_STREAM) {
+        m->expires = now + life(n, proto);
+        if (r)
+            r->expires = m->expires;
+    }
+    *to = m->inside;
+    return verdict(n, NAT_PASS);
+}
+
+void nat_reboot(struct nat *n, const struct sim_addr *outside)
+{
+    if (n->mappings)
+        memset(n->mappings, 0, NAT_MAPPINGS_MAX * sizeof *n->mappings);
+    if (outside)
+        n->outside = *outside;
+    n->high = 0;
+}
+
+uint16_t nat_mapping_count(const struct nat *n, usec_t now)
+{
+    uint16_t count = 0;
+    for (uint16_t i = 0; i < n->high; i++)
+        count += alive(&n->mappings[i], now);
+    return count;
+}

@@ -1,0 +1,1 @@
+#include "io/ws_server.h"
