@@ -39,6 +39,7 @@ test: setup-test all
 fuzz: setup-test
 	@tools/fuzz
 bench: setup-test all
+	@ninja -C $(BUILD)
 	@tools/bench
 install: all
 	@tools/install "$(BUILD)" "$(DESTDIR)" "$(PREFIX)"

@@ -1,7 +1,7 @@
-/* Views, the one bounds-checked reader and its mirror writer. Bytes from strangers are read through `struct rd`
- * and nowhere else. Both cursors fail sticky: after the first read past the end (or write past the capacity)
- * every further one yields zeros (or nothing), and the caller asks once, at the end, with rd_done or wr_ok. So a
- * codec is a list of fields. All integers on Warren's wire are big-endian. */
+/* Views, the one bounds-checked reader and its mirror writer. Bytes from strangers are read through `struct
+ * rd` and nowhere else. Both cursors fail sticky: after the first read past the end (or write past the
+ * capacity) every further one yields zeros (or nothing), and the caller asks once, at the end, with rd_done
+ * or wr_ok. So a codec is a list of fields. All integers on Warren's wire are big-endian. */
 #ifndef WARREN_BASE_BYTES_H
 #define WARREN_BASE_BYTES_H
 

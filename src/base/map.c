@@ -160,7 +160,8 @@ int map_put(struct map *m, const void *key, void *value)
     }
     if (m->count >= m->limit)
         return -ENOSPC;
-    /* A quarter stays free, so that every probe ends. Where it is tombstones that fill it, the size can stay. */
+    /* A quarter stays free, so that every probe ends. Where it is tombstones that fill it, the size can stay.
+     */
     if (m->used + 1 > m->cap / 4 * 3) {
         int rc = rehash(m, m->count >= m->cap / 2 ? m->cap * 2 : m->cap);
         if (rc < 0)

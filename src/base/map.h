@@ -1,5 +1,5 @@
-/* A hash table from keys of one fixed length to pointers, with a limit. Keys are copied; the values belong to the
- * caller. The hash is keyed by a seed so that strangers cannot choose collisions. */
+/* A hash table from keys of one fixed length to pointers, with a limit. Keys are copied; the values belong to
+ * the caller. The hash is keyed by a seed so that strangers cannot choose collisions. */
 #ifndef WARREN_BASE_MAP_H
 #define WARREN_BASE_MAP_H
 

@@ -1,5 +1,5 @@
-/* Chance as an argument. Programs pass the operating system's (crypto/rand.h), tests and the simulator a seeded
- * one whose seed they print. */
+/* Chance as an argument. Programs pass the operating system's (crypto/rand.h), tests and the simulator a
+ * seeded one whose seed they print. */
 #ifndef WARREN_BASE_RNG_H
 #define WARREN_BASE_RNG_H
 

@@ -28,7 +28,8 @@ static int digit_value(const char *digits, char c)
     return at ? (int)(at - digits) : -1;
 }
 
-/* Whole bytes only, and the bits left over fewer than a character's and zero: one text for each byte string. */
+/* Whole bytes only, and the bits left over fewer than a character's and zero: one text for each byte string.
+ */
 static int radix_get(uint8_t *out, size_t cap, size_t *n, const char *s, size_t len, const char *digits,
                      unsigned bits)
 {

@@ -30,7 +30,8 @@ bool name_valid(const char *s);
 #define NAME_MAX_BYTES 64
 #define NAME_CAP       (NAME_MAX_BYTES + 1)
 
-/* Writes text for a terminal: C0, C1, DEL, bidirectional and invisible characters as \xNN. Always terminates. */
+/* Writes text for a terminal: C0, C1, DEL, bidirectional and invisible characters as \xNN. Always terminates.
+ */
 void text_escape(char *out, size_t cap, const char *s);
 
 #endif

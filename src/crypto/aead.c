@@ -25,7 +25,8 @@ struct aead *aead_new(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN])
 {
     if ((unsigned)alg >= AEAD_ALG_COUNT)
         return NULL;
-    const EVP_CIPHER *cipher = alg == AEAD_AES256GCM ? algorithms()->aes256gcm : algorithms()->chacha20poly1305;
+    const EVP_CIPHER *cipher =
+        alg == AEAD_AES256GCM ? algorithms()->aes256gcm : algorithms()->chacha20poly1305;
     struct aead *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
@@ -78,7 +79,8 @@ int aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes 
         (n > 0 && !EVP_DecryptUpdate(a->open, text, &len, text, (int)n)) ||
         !EVP_DecryptFinal_ex(a->open, none, &len)) {
         wipe(text, n);
-        /* A stale entry would make the next SSL_get_error of this thread report a failure that is not its own. */
+        /* A stale entry would make the next SSL_get_error of this thread report a failure that is not its
+         * own. */
         ERR_clear_error();
         return -EBADMSG;
     }

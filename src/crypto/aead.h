@@ -1,6 +1,6 @@
-/* AES-256-GCM (SP 800-38D) and ChaCha20-Poly1305 (RFC 8439), 32-byte key, 12-byte nonce, 16-byte tag, in place. A
- * key object keeps its cipher contexts, so a packet costs no allocation and no algorithm look-up. One object may be
- * used by one thread at a time. */
+/* AES-256-GCM (SP 800-38D) and ChaCha20-Poly1305 (RFC 8439), 32-byte key, 12-byte nonce, 16-byte tag, in
+ * place. A key object keeps its cipher contexts, so a packet costs no allocation and no algorithm look-up.
+ * One object may be used by one thread at a time. */
 #ifndef WARREN_CRYPTO_AEAD_H
 #define WARREN_CRYPTO_AEAD_H
 

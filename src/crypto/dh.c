@@ -29,7 +29,8 @@ int x25519(uint8_t shared[X25519_LEN], const uint8_t private_key[X25519_LEN], co
     EVP_PKEY *ours = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private_key, X25519_LEN);
     EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, peer, X25519_LEN);
     EVP_PKEY_CTX *ctx = ours ? EVP_PKEY_CTX_new_from_pkey(NULL, ours, NULL) : NULL;
-    bool ready = ctx && theirs && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, theirs) == 1;
+    bool ready =
+        ctx && theirs && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, theirs) == 1;
     /* OpenSSL refuses the all-zero result itself. */
     int rc = !ready ? -EIO : EVP_PKEY_derive(ctx, out, &n) == 1 ? 0 : -EBADMSG;
     if (rc == 0)

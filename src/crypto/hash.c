@@ -25,10 +25,11 @@ void sha384(uint8_t out[SHA384_LEN], const struct bytes *parts, size_t count)
     digest(algorithms()->sha384, out, parts, count);
 }
 
-static void hmac(const EVP_MAC_CTX *template, uint8_t *out, size_t len, struct bytes key, const struct bytes *parts,
-                 size_t count)
+static void hmac(const EVP_MAC_CTX *template, uint8_t *out, size_t len, struct bytes key,
+                 const struct bytes *parts, size_t count)
 {
-    /* OpenSSL takes an empty key for "the same key as before". HMAC pads keys with zeros, so one zero is the same. */
+    /* OpenSSL takes an empty key for "the same key as before". HMAC pads keys with zeros, so one zero is the
+     * same. */
     static const uint8_t zero[1];
     if (key.n == 0)
         key = bytes_of(zero, 1);

@@ -2,9 +2,9 @@
 #ifndef WARREN_CRYPTO_INIT_H
 #define WARREN_CRYPTO_INIT_H
 
-/* Readies OpenSSL without the system's openssl.cnf, which belongs to another version and may name other providers
- * and limits. May be called again, from any thread; the other modules of this folder call it themselves. Ends the
- * program where OpenSSL lacks an algorithm that Warren needs. */
+/* Readies OpenSSL without the system's openssl.cnf, which belongs to another version and may name other
+ * providers and limits. May be called again, from any thread; the other modules of this folder call it
+ * themselves. Ends the program where OpenSSL lacks an algorithm that Warren needs. */
 void crypto_init(void);
 
 #endif

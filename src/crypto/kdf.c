@@ -8,7 +8,8 @@
 typedef void hmac_fn(uint8_t *out, struct bytes key, const struct bytes *parts, size_t count);
 
 /* RFC 5869 section 2.3: T(i) = HMAC(prk, T(i-1) || info || i). */
-static void expand(hmac_fn *hmac, size_t hash_len, const uint8_t *prk, struct bytes info, uint8_t *out, size_t n)
+static void expand(hmac_fn *hmac, size_t hash_len, const uint8_t *prk, struct bytes info, uint8_t *out,
+                   size_t n)
 {
     if (n > 255 * hash_len)
         crypto_die("HKDF: more output than it can give");

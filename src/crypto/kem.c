@@ -21,8 +21,8 @@ int kem_public(uint8_t public_key[KEM_PUBLIC_LEN], const uint8_t seed[KEM_SEED_L
     return rc;
 }
 
-int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN], const uint8_t public_key[KEM_PUBLIC_LEN],
-               const uint8_t random[KEM_RANDOM_LEN])
+int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN],
+               const uint8_t public_key[KEM_PUBLIC_LEN], const uint8_t random[KEM_RANDOM_LEN])
 {
     EVP_PKEY *key = key_of_public(NAME, bytes_of(public_key, KEM_PUBLIC_LEN));
     if (!key)

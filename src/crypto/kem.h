@@ -1,5 +1,5 @@
-/* ML-KEM-1024 (FIPS 203). Keys are kept as their 64-byte seed d||z. Decapsulation never fails on a well-formed
- * ciphertext (implicit rejection): a wrong one gives a secret that nobody else has. */
+/* ML-KEM-1024 (FIPS 203). Keys are kept as their 64-byte seed d||z. Decapsulation never fails on a
+ * well-formed ciphertext (implicit rejection): a wrong one gives a secret that nobody else has. */
 #ifndef WARREN_CRYPTO_KEM_H
 #define WARREN_CRYPTO_KEM_H
 
@@ -14,8 +14,9 @@
 /* 0 or -EIO. */
 int kem_public(uint8_t public_key[KEM_PUBLIC_LEN], const uint8_t seed[KEM_SEED_LEN]);
 /* `random` is FIPS 203's m: 32 fresh bytes. 0, -EBADMSG for a key that FIPS 203 section 7.2 refuses. */
-int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN], const uint8_t public_key[KEM_PUBLIC_LEN],
-               const uint8_t random[KEM_RANDOM_LEN]);
-int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN], const uint8_t ct[KEM_CT_LEN]);
+int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN],
+               const uint8_t public_key[KEM_PUBLIC_LEN], const uint8_t random[KEM_RANDOM_LEN]);
+int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN],
+               const uint8_t ct[KEM_CT_LEN]);
 
 #endif

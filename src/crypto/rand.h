@@ -1,4 +1,5 @@
-/* The operating system's randomness (OpenSSL's generator, private stream). Ends the program when there is none. */
+/* The operating system's randomness (OpenSSL's generator, private stream). Ends the program when there is
+ * none. */
 #ifndef WARREN_CRYPTO_RAND_H
 #define WARREN_CRYPTO_RAND_H
 

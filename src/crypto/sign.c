@@ -29,6 +29,13 @@ static int fail(int rc)
     return rc;
 }
 
+/* OpenSSL takes a NULL for "not given", even where the length is 0. */
+static struct bytes given(struct bytes b)
+{
+    static const uint8_t nothing[1];
+    return b.n > 0 ? b : bytes_of(nothing, 0);
+}
+
 static EVP_PKEY *ed25519_key(const uint8_t seed[ED25519_SEED_LEN])
 {
     algorithms();
@@ -44,6 +51,7 @@ static int public_of(EVP_PKEY *key, uint8_t *out, size_t len)
 static int ed25519_sign_with(EVP_PKEY *key, struct bytes msg, uint8_t *sig)
 {
     size_t n = ED25519_SIG_LEN;
+    msg = given(msg);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx && EVP_DigestSignInit_ex(ctx, NULL, NULL, NULL, NULL, key, NULL) == 1 &&
               EVP_DigestSign(ctx, sig, &n, msg.p, msg.n) == 1 && n == ED25519_SIG_LEN;
@@ -52,13 +60,17 @@ static int ed25519_sign_with(EVP_PKEY *key, struct bytes msg, uint8_t *sig)
 }
 
 /* Context and the chance that hedges the signature (none: FIPS 204's deterministic variant). */
-static int mldsa_sign_with(EVP_PKEY *key, struct bytes context, struct bytes msg, const uint8_t *random, uint8_t *sig)
+static int mldsa_sign_with(EVP_PKEY *key, struct bytes context, struct bytes msg, const uint8_t *random,
+                           uint8_t *sig)
 {
     int deterministic = 1;
+    context = given(context);
+    msg = given(msg);
     OSSL_PARAM params[3], *p = params;
-    *p++ = OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING, (void *)(uintptr_t)context.p,
-                                             context.n);
-    *p++ = random ? OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_TEST_ENTROPY, (void *)(uintptr_t)random, 32)
+    *p++ = OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING,
+                                             (void *)(uintptr_t)context.p, context.n);
+    *p++ = random ? OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_TEST_ENTROPY,
+                                                      (void *)(uintptr_t)random, 32)
                   : OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_DETERMINISTIC, &deterministic);
     *p = OSSL_PARAM_construct_end();
     size_t n = MLDSA_SIG_LEN;
@@ -89,6 +101,7 @@ int ed25519_check(const uint8_t pub[ED25519_PUBLIC_LEN], struct bytes msg, const
 {
     EVP_PKEY *key = key_of_public(ED25519_NAME, bytes_of(pub, ED25519_PUBLIC_LEN));
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    msg = given(msg);
     bool ok = key && ctx && EVP_DigestVerifyInit_ex(ctx, NULL, NULL, NULL, NULL, key, NULL) == 1 &&
               EVP_DigestVerify(ctx, sig, ED25519_SIG_LEN, msg.p, msg.n) == 1;
     EVP_MD_CTX_free(ctx);
@@ -104,8 +117,8 @@ int mldsa_public(uint8_t pub[MLDSA_PUBLIC_LEN], const uint8_t seed[MLDSA_SEED_LE
     return rc;
 }
 
-int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], struct bytes context, struct bytes msg,
-               const uint8_t random[32])
+int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], struct bytes context,
+               struct bytes msg, const uint8_t random[32])
 {
     EVP_PKEY *key = key_of_seed(MLDSA_NAME, bytes_of(seed, MLDSA_SEED_LEN));
     int rc = key ? mldsa_sign_with(key, context, msg, random, sig) : fail(-EIO);
@@ -117,6 +130,8 @@ int mldsa_check(const uint8_t pub[MLDSA_PUBLIC_LEN], struct bytes context, struc
                 const uint8_t sig[MLDSA_SIG_LEN])
 {
     EVP_PKEY *key = key_of_public(MLDSA_NAME, bytes_of(pub, MLDSA_PUBLIC_LEN));
+    context = given(context);
+    msg = given(msg);
     OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING,
                                                              (void *)(uintptr_t)context.p, context.n),
                            OSSL_PARAM_construct_end()};
@@ -178,8 +193,8 @@ static bool context_fits(const char *context)
     return n > 0 && n <= CONTEXT_MAX;
 }
 
-/* What the Ed25519 half signs: length, context, message. One piece, as Ed25519 reads its message twice. The caller
- * frees; p is NULL when memory fails. */
+/* What the Ed25519 half signs: length, context, message. One piece, as Ed25519 reads its message twice. The
+ * caller frees; p is NULL when memory fails. */
 static struct bytes with_context(const char *context, struct bytes msg)
 {
     size_t n = strlen(context);
@@ -193,7 +208,8 @@ static struct bytes with_context(const char *context, struct bytes msg)
     return bytes_of(p, 1 + n + msg.n);
 }
 
-int sign_make_ed25519(const struct sign_key *key, const char *context, struct bytes msg, uint8_t sig[ED25519_SIG_LEN])
+int sign_make_ed25519(const struct sign_key *key, const char *context, struct bytes msg,
+                      uint8_t sig[ED25519_SIG_LEN])
 {
     if (!context_fits(context))
         return -EIO;
@@ -228,7 +244,8 @@ int sign_make(const struct sign_key *key, const char *context, struct bytes msg,
     return rc;
 }
 
-int sign_check(const struct sign_public *pub, const char *context, struct bytes msg, const uint8_t sig[SIGN_SIG_LEN])
+int sign_check(const struct sign_public *pub, const char *context, struct bytes msg,
+               const uint8_t sig[SIGN_SIG_LEN])
 {
     int rc = sign_check_ed25519(pub, context, msg, sig + MLDSA_SIG_LEN);
     if (rc == 0)

@@ -1,20 +1,20 @@
-/* The hybrid signature: ML-DSA-87 (FIPS 204) and Ed25519 (RFC 8032) over the same message, and both must verify. A
- * context string separates domains: it is ML-DSA's own context, and for Ed25519 it is put before the message as
- * one length byte and the string. Private keys are kept as their 32-byte seeds. */
+/* The hybrid signature: ML-DSA-87 (FIPS 204) and Ed25519 (RFC 8032) over the same message, and both must
+ * verify. A context string separates domains: it is ML-DSA's own context, and for Ed25519 it is put before
+ * the message as one length byte and the string. Private keys are kept as their 32-byte seeds. */
 #ifndef WARREN_CRYPTO_SIGN_H
 #define WARREN_CRYPTO_SIGN_H
 
 #include "base/bytes.h"
 #include "base/rng.h"
 
-#define MLDSA_SEED_LEN   32
-#define MLDSA_PUBLIC_LEN 2592
-#define MLDSA_SIG_LEN    4627
+#define MLDSA_SEED_LEN     32
+#define MLDSA_PUBLIC_LEN   2592
+#define MLDSA_SIG_LEN      4627
 #define ED25519_SEED_LEN   32
 #define ED25519_PUBLIC_LEN 32
 #define ED25519_SIG_LEN    64
-#define SIGN_SIG_LEN (MLDSA_SIG_LEN + ED25519_SIG_LEN)
-#define NODE_ID_LEN  32
+#define SIGN_SIG_LEN       (MLDSA_SIG_LEN + ED25519_SIG_LEN)
+#define NODE_ID_LEN        32
 
 struct sign_seed {
     uint8_t mldsa[MLDSA_SEED_LEN];
@@ -31,13 +31,15 @@ struct sign_key;
 
 /* Both seeds fresh from rng. */
 void sign_seed_new(struct sign_seed *seed, const struct rng *rng);
-/* Both seeds from one 32-byte secret by HKDF-SHA-256 with the label: how an invite carries a whole hybrid key. */
+/* Both seeds from one 32-byte secret by HKDF-SHA-256 with the label: how an invite carries a whole hybrid
+ * key. */
 void sign_seed_derive(struct sign_seed *seed, const uint8_t secret[32], const char *label);
 struct sign_key *sign_key_new(const struct sign_seed *seed);
 void sign_key_free(struct sign_key *key);
 const struct sign_public *sign_key_public(const struct sign_key *key);
 
-/* context: 1 to 255 characters. sig: ML-DSA-87 || Ed25519. ML-DSA is hedged with 32 bytes from rng. 0 or -EIO. */
+/* context: 1 to 255 characters. sig: ML-DSA-87 || Ed25519. ML-DSA is hedged with 32 bytes from rng. 0 or
+ * -EIO. */
 int sign_make(const struct sign_key *key, const char *context, struct bytes msg, const struct rng *rng,
               uint8_t sig[SIGN_SIG_LEN]);
 /* 0, or -EBADMSG where either half is bad. Ed25519 is checked first: it is the cheaper refusal. */
@@ -47,7 +49,8 @@ int sign_check(const struct sign_public *pub, const char *context, struct bytes 
 /* The halves, for vectors and for HELLO's filter (doc/protocol/session.md). */
 int ed25519_public(uint8_t pub[ED25519_PUBLIC_LEN], const uint8_t seed[ED25519_SEED_LEN]);
 int ed25519_sign(uint8_t sig[ED25519_SIG_LEN], const uint8_t seed[ED25519_SEED_LEN], struct bytes msg);
-int ed25519_check(const uint8_t pub[ED25519_PUBLIC_LEN], struct bytes msg, const uint8_t sig[ED25519_SIG_LEN]);
+int ed25519_check(const uint8_t pub[ED25519_PUBLIC_LEN], struct bytes msg,
+                  const uint8_t sig[ED25519_SIG_LEN]);
 int mldsa_public(uint8_t pub[MLDSA_PUBLIC_LEN], const uint8_t seed[MLDSA_SEED_LEN]);
 /* random NULL: the deterministic variant. */
 int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], struct bytes context,
@@ -55,7 +58,8 @@ int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], s
 int mldsa_check(const uint8_t pub[MLDSA_PUBLIC_LEN], struct bytes context, struct bytes msg,
                 const uint8_t sig[MLDSA_SIG_LEN]);
 /* HELLO's filter: the Ed25519 half alone, with the same context prefix as sign_make. */
-int sign_make_ed25519(const struct sign_key *key, const char *context, struct bytes msg, uint8_t sig[ED25519_SIG_LEN]);
+int sign_make_ed25519(const struct sign_key *key, const char *context, struct bytes msg,
+                      uint8_t sig[ED25519_SIG_LEN]);
 int sign_check_ed25519(const struct sign_public *pub, const char *context, struct bytes msg,
                        const uint8_t sig[ED25519_SIG_LEN]);
 

@@ -9,8 +9,9 @@
 
 enum cert_kind { CERT_MLDSA87, CERT_ECDSA_P256 };
 
-/* Makes a key and a self-signed server certificate for `host` (a DNS name or an IP literal, as subjectAltName),
- * valid from not_before for `days`. PEM into the two buffers; key_pem holds a secret: wipe it. 0 or -EIO. */
+/* Makes a key and a self-signed server certificate for `host` (a DNS name or an IP literal, as
+ * subjectAltName), valid from not_before for `days`. PEM into the two buffers; key_pem holds a secret: wipe
+ * it. 0 or -EIO. */
 int x509_self_signed(enum cert_kind kind, const char *host, uint64_t not_before_unix_s, unsigned days,
                      struct buf *cert_pem, struct buf *key_pem);
 /* The fingerprint of the first certificate of a PEM text. 0 or -EBADMSG. */

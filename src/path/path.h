@@ -19,6 +19,14 @@ const char *path_kind_name(enum path_kind k); /* "none", "lan", "udp", "tls", "u
 #define PATH_PROBE_BUSY (1 * SEC)        /* while it carries traffic */
 #define PATH_DEAD_MIN   (600 * MSEC)     /* no answer for max(this, 3 RTT) while sending: dead */
 #define PATH_LOSS_WINDOW 32              /* probes over which loss is counted */
+#define PATH_SUSPECT     (200 * MSEC)    /* sent, and nothing heard for this: probe, and again at this distance */
+#define PATH_ONE_WAY     (5 * SEC)       /* heard, but no probe answered for this: only the way back works: dead */
+#define PATH_FIRST_PROBES 4              /* a new path is measured at the busy pace until so many are answered */
+#define PATH_HOLD        (3 * SEC)       /* another path must be better for this long ... */
+#define PATH_BETTER      10              /* ... by this many percent */
+#define PATH_HOLD_MAX    (24 * SEC)      /* the hold doubles with each death of a path until it lived for PATH_STEADY */
+#define PATH_STEADY      (60 * SEC)
+#define PATH_EVENTS_MAX  64              /* the oldest is lost when the owner does not pull */
 
 struct path_stats {
     enum path_kind kind;
@@ -26,26 +34,27 @@ struct path_stats {
     bool alive;
     usec_t srtt, jitter; /* RFC 6298 smoothing; 0: not measured yet */
     double loss;         /* 0..1 over the last PATH_LOSS_WINDOW probes */
-    usec_t since, last_answer;
+    usec_t since, last_answer; /* alive or dead since; 0: no answer yet */
 };
 
 struct paths;
 struct paths *paths_new(struct rng rng);
 void paths_free(struct paths *p);
-/* 0, -ENOSPC, -EEXIST. The first probe is due at once. */
+/* 0, -ENOSPC, -EEXIST, -EINVAL (PATH_NONE, PATHS_NO_ID). The path is alive, and its first probe is due at once. */
 int paths_add(struct paths *p, uint32_t id, enum path_kind kind, usec_t now);
 void paths_del(struct paths *p, uint32_t id);
 void paths_clear(struct paths *p);
 /* The path for the next packet: alive, best kind and score with hysteresis. false: none. */
 bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind);
-/* Traffic went out or came in over a path (any authenticated packet counts as a sign of life). */
+/* Traffic went out or came in over a path. Any authenticated packet counts as a sign of life, but only for PATH_ONE_WAY without an
+ * answered probe; a dead path comes back by an answer alone. Probes and answers are not traffic: do not report those. */
 void paths_sent(struct paths *p, uint32_t id, usec_t now);
 void paths_received(struct paths *p, uint32_t id, usec_t now);
 
 /* Probes: 12-byte payloads {nonce u64, sender's path id u32} that the owner sends as a control message on path id. */
 #define PATH_PROBE_LEN 12
 bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_PROBE_LEN]);
-/* An answer (the probe's bytes came back) on any path. true where it matched; *rtt as measured. */
+/* An answer (the probe's bytes came back) on any path. true where it matched; *rtt as measured. Late ones count, doubled ones do not. */
 bool paths_answer(struct paths *p, struct bytes probe, usec_t now, uint32_t *id, usec_t *rtt);
 
 enum path_event_kind { PATH_EVENT_CHANGED, PATH_EVENT_DEAD, PATH_EVENT_ALIVE };

@@ -11,7 +11,7 @@
 #include "crypto/sign.h"
 
 #define ENTRY_VERSION  1
-#define ENTRY_MAX      8192 /* bytes of one entry */
+#define ENTRY_MAX      12288 /* bytes of one entry; the largest, an admit with a 64-byte name, has 12189 */
 #define ENTRY_HASH_LEN 32
 #define PARTY_ID_LEN   32
 #define INVITE_ID_LEN  32 /* node_id_of the invite's key */
@@ -91,7 +91,8 @@ struct entry {
     uint8_t sig[SIGN_SIG_LEN];
 };
 
-/* Form only: lengths, ranges of enums, names, nothing left over. 0 or -EBADMSG. */
+/* Form only: lengths, ranges of enums, names, nothing left over. What it takes, entry_write gives back byte by byte. 0 or
+ * -EBADMSG, and *e is untouched. */
 int entry_read(struct entry *e, struct bytes in);
 /* The whole entry (unsigned part || e->sig). */
 void entry_write(struct wr *w, const struct entry *e);
