@@ -1,6 +1,5 @@
-/* SHA-256, SHA-384 and HMAC (FIPS 180-4, RFC 2104). One-shot over a list of parts, and incremental SHA-384
- * for transcripts. Ends the program when OpenSSL is out of memory: nothing sensible follows from half a hash.
- */
+/* SHA-256, SHA-384 and HMAC (FIPS 180-4, RFC 2104), each in one call over a list of parts. Ends the program
+ * when OpenSSL is out of memory: nothing sensible follows from half a hash. */
 #ifndef WARREN_CRYPTO_HASH_H
 #define WARREN_CRYPTO_HASH_H
 

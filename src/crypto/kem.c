@@ -44,10 +44,9 @@ int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN],
     return rc;
 }
 
-int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN], const uint8_t ct[KEM_CT_LEN])
+static int decaps_with(EVP_PKEY *key, uint8_t *secret, const uint8_t *ct)
 {
-    EVP_PKEY *key = key_of_seed(NAME, bytes_of(seed, KEM_SEED_LEN));
-    EVP_PKEY_CTX *ctx = key ? EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL) : NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     size_t n = KEM_SECRET_LEN;
     int rc = ctx && EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
                      EVP_PKEY_decapsulate(ctx, secret, &n, ct, KEM_CT_LEN) == 1
@@ -58,4 +57,17 @@ int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN],
     if (rc < 0)
         ERR_clear_error();
     return rc;
+}
+
+int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN], const uint8_t ct[KEM_CT_LEN])
+{
+    EVP_PKEY *key = key_of_seed(NAME, bytes_of(seed, KEM_SEED_LEN));
+    return key ? decaps_with(key, secret, ct) : -EIO;
+}
+
+int kem_decaps_expanded(uint8_t secret[KEM_SECRET_LEN], const uint8_t private_key[KEM_EXPANDED_LEN],
+                        const uint8_t ct[KEM_CT_LEN])
+{
+    EVP_PKEY *key = key_of_private(NAME, bytes_of(private_key, KEM_EXPANDED_LEN));
+    return key ? decaps_with(key, secret, ct) : -EBADMSG;
 }

@@ -19,4 +19,10 @@ int kem_encaps(uint8_t ct[KEM_CT_LEN], uint8_t secret[KEM_SECRET_LEN],
 int kem_decaps(uint8_t secret[KEM_SECRET_LEN], const uint8_t seed[KEM_SEED_LEN],
                const uint8_t ct[KEM_CT_LEN]);
 
+/* The expanded private key of FIPS 203, for published vectors, which rarely give the seed. */
+#define KEM_EXPANDED_LEN 3168
+/* As kem_decaps; -EBADMSG for a key that FIPS 203 section 7.3 refuses. */
+int kem_decaps_expanded(uint8_t secret[KEM_SECRET_LEN], const uint8_t private_key[KEM_EXPANDED_LEN],
+                        const uint8_t ct[KEM_CT_LEN]);
+
 #endif

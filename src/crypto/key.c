@@ -32,3 +32,12 @@ EVP_PKEY *key_of_public(const char *algorithm, struct bytes public_key)
         ERR_clear_error();
     return key;
 }
+
+EVP_PKEY *key_of_private(const char *algorithm, struct bytes private_key)
+{
+    crypto_init();
+    EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, algorithm, NULL, private_key.p, private_key.n);
+    if (!key)
+        ERR_clear_error();
+    return key;
+}

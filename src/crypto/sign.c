@@ -38,8 +38,7 @@ static struct bytes given(struct bytes b)
 
 static EVP_PKEY *ed25519_key(const uint8_t seed[ED25519_SEED_LEN])
 {
-    algorithms();
-    return EVP_PKEY_new_raw_private_key_ex(NULL, ED25519_NAME, NULL, seed, ED25519_SEED_LEN);
+    return key_of_private(ED25519_NAME, bytes_of(seed, ED25519_SEED_LEN));
 }
 
 static int public_of(EVP_PKEY *key, uint8_t *out, size_t len)
@@ -122,6 +121,15 @@ int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], s
 {
     EVP_PKEY *key = key_of_seed(MLDSA_NAME, bytes_of(seed, MLDSA_SEED_LEN));
     int rc = key ? mldsa_sign_with(key, context, msg, random, sig) : fail(-EIO);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+int mldsa_sign_expanded(uint8_t sig[MLDSA_SIG_LEN], const uint8_t private_key[MLDSA_EXPANDED_LEN],
+                        struct bytes context, struct bytes msg, const uint8_t random[32])
+{
+    EVP_PKEY *key = key_of_private(MLDSA_NAME, bytes_of(private_key, MLDSA_EXPANDED_LEN));
+    int rc = key ? mldsa_sign_with(key, context, msg, random, sig) : -EBADMSG;
     EVP_PKEY_free(key);
     return rc;
 }

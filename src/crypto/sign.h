@@ -55,6 +55,11 @@ int mldsa_public(uint8_t pub[MLDSA_PUBLIC_LEN], const uint8_t seed[MLDSA_SEED_LE
 /* random NULL: the deterministic variant. */
 int mldsa_sign(uint8_t sig[MLDSA_SIG_LEN], const uint8_t seed[MLDSA_SEED_LEN], struct bytes context,
                struct bytes msg, const uint8_t random[32]);
+/* The same from FIPS 204's expanded private key, for published vectors, which rarely give the seed. -EBADMSG
+ * for a key that is out of range. */
+#define MLDSA_EXPANDED_LEN 4896
+int mldsa_sign_expanded(uint8_t sig[MLDSA_SIG_LEN], const uint8_t private_key[MLDSA_EXPANDED_LEN],
+                        struct bytes context, struct bytes msg, const uint8_t random[32]);
 int mldsa_check(const uint8_t pub[MLDSA_PUBLIC_LEN], struct bytes context, struct bytes msg,
                 const uint8_t sig[MLDSA_SIG_LEN]);
 /* HELLO's filter: the Ed25519 half alone, with the same context prefix as sign_make. */

@@ -1,6 +1,7 @@
 #include "crypto/x509.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 
@@ -127,7 +128,7 @@ int x509_self_signed(enum cert_kind kind, const char *host, uint64_t not_before_
 {
     crypto_init();
     size_t host_len = strnlen(host, DNS_NAME_MAX + 1);
-    if (host_len == 0 || host_len > DNS_NAME_MAX || days == 0 || days > INT32_MAX / 86400)
+    if (host_len == 0 || host_len > DNS_NAME_MAX || days == 0 || days > INT_MAX)
         return -EIO;
     EVP_PKEY *key = key_new(kind);
     X509 *cert = key ? cert_new(kind, host, not_before_unix_s, days, key) : NULL;

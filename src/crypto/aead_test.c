@@ -1,0 +1,142 @@
+#include "crypto/aead.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <openssl/err.h>
+
+#include "base/rng.h"
+
+static const uint8_t key[AEAD_KEY_LEN] = "an AEAD key of 32 bytes, exactly";
+static const uint8_t nonce[AEAD_NONCE_LEN] = "twelve bytes";
+
+static void seals_and_opens(void **state)
+{
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 64, 255, 1400, 9000};
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        struct aead *a = aead_new((enum aead_alg)alg, key);
+        assert_non_null(a);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            for (size_t ad_len = 0; ad_len <= 33; ad_len += 11) {
+                uint8_t plain[9000], text[9000], ad[33], tag[AEAD_TAG_LEN];
+                memset(plain, 0x42, sizeof plain);
+                memset(ad, 0x17, sizeof ad);
+                memcpy(text, plain, sizeof text);
+                size_t n = sizes[i];
+                assert_int_equal(aead_seal(a, nonce, bytes_of(ad, ad_len), text, n, tag), 0);
+                if (n >= 15)
+                    assert_memory_not_equal(text, plain, n);
+                assert_memory_equal(text + n, plain + n, sizeof text - n);
+                assert_int_equal(aead_open(a, nonce, bytes_of(ad, ad_len), text, n, tag), 0);
+                assert_memory_equal(text, plain, sizeof text);
+            }
+        aead_free(a);
+    }
+    aead_free(NULL);
+}
+
+enum { TEXT = 40, AD = 16, ALL = TEXT + AD + AEAD_TAG_LEN + AEAD_NONCE_LEN };
+
+/* A packet with its nonce and associated data as one array, to turn over each bit of it. */
+static int open_packet(struct aead *a, uint8_t p[ALL])
+{
+    return aead_open(a, p + TEXT + AD + AEAD_TAG_LEN, bytes_of(p + TEXT, AD), p, TEXT, p + TEXT + AD);
+}
+
+static void every_flipped_bit_is_refused(void **state)
+{
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        struct aead *a = aead_new((enum aead_alg)alg, key);
+        uint8_t good[ALL], p[ALL], zeros[TEXT] = {0};
+        memset(good, 0x33, sizeof good);
+        memcpy(good + TEXT + AD + AEAD_TAG_LEN, nonce, AEAD_NONCE_LEN);
+        assert_int_equal(aead_seal(a, nonce, bytes_of(good + TEXT, AD), good, TEXT, good + TEXT + AD), 0);
+        for (size_t bit = 0; bit < 8 * sizeof p; bit++) {
+            memcpy(p, good, sizeof p);
+            p[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_int_equal(open_packet(a, p), -EBADMSG);
+            assert_memory_equal(p, zeros, TEXT);
+        }
+        assert_int_equal(ERR_peek_error(), 0);
+        /* The object works on after the refusals. */
+        memcpy(p, good, sizeof p);
+        assert_int_equal(open_packet(a, p), 0);
+        assert_int_equal(p[0], 0x33);
+        aead_free(a);
+    }
+}
+
+static void lengths_and_keys_count(void **state)
+{
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        struct aead *a = aead_new((enum aead_alg)alg, key);
+        uint8_t other_key[AEAD_KEY_LEN], text[20], copy[20], tag[AEAD_TAG_LEN];
+        memcpy(other_key, key, sizeof other_key);
+        other_key[31] ^= 1;
+        struct aead *b = aead_new((enum aead_alg)alg, other_key);
+        memset(text, 1, sizeof text);
+        assert_int_equal(aead_seal(a, nonce, bytes_of("ad", 2), text, sizeof text, tag), 0);
+        for (size_t n = 0; n < sizeof text; n++) {
+            memcpy(copy, text, sizeof copy);
+            assert_int_equal(aead_open(a, nonce, bytes_of("ad", 2), copy, n, tag), -EBADMSG);
+        }
+        memcpy(copy, text, sizeof copy);
+        assert_int_equal(aead_open(a, nonce, bytes_of("a", 1), copy, sizeof copy, tag), -EBADMSG);
+        memcpy(copy, text, sizeof copy);
+        assert_int_equal(aead_open(b, nonce, bytes_of("ad", 2), copy, sizeof copy, tag), -EBADMSG);
+        aead_free(b);
+        aead_free(a);
+    }
+}
+
+/* One object for many packets gives what a fresh one gives: nothing of a packet stays in it. */
+static void nothing_stays_from_packet_to_packet(void **state)
+{
+    struct rng_seeded seeded;
+    struct rng rng = rng_seeded(&seeded, 5);
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        struct aead *kept = aead_new((enum aead_alg)alg, key);
+        for (int i = 0; i < 200; i++) {
+            uint8_t n[AEAD_NONCE_LEN], ad[16], x[100], y[100], tx[AEAD_TAG_LEN], ty[AEAD_TAG_LEN];
+            size_t len = rng_below(&rng, sizeof x + 1), ad_len = rng_below(&rng, sizeof ad + 1);
+            rng_fill(&rng, n, sizeof n);
+            rng_fill(&rng, ad, sizeof ad);
+            rng_fill(&rng, x, sizeof x);
+            memcpy(y, x, sizeof y);
+            struct aead *fresh = aead_new((enum aead_alg)alg, key);
+            assert_int_equal(aead_seal(kept, n, bytes_of(ad, ad_len), x, len, tx), 0);
+            assert_int_equal(aead_seal(fresh, n, bytes_of(ad, ad_len), y, len, ty), 0);
+            assert_memory_equal(x, y, sizeof x);
+            assert_memory_equal(tx, ty, sizeof tx);
+            assert_int_equal(aead_open(i % 2 ? kept : fresh, n, bytes_of(ad, ad_len), x, len, tx), 0);
+            aead_free(fresh);
+        }
+        aead_free(kept);
+    }
+}
+
+static void names(void **state)
+{
+    assert_string_equal(aead_name(AEAD_AES256GCM), "aes-256-gcm");
+    assert_string_equal(aead_name(AEAD_CHACHA20POLY1305), "chacha20-poly1305");
+    assert_string_equal(aead_name(AEAD_ALG_COUNT), "unknown");
+    assert_null(aead_new(AEAD_ALG_COUNT, key));
+    /* A question with a constant answer per machine. */
+    assert_int_equal(aead_have_aes(), aead_have_aes());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(seals_and_opens),
+        cmocka_unit_test(every_flipped_bit_is_refused),
+        cmocka_unit_test(lengths_and_keys_count),
+        cmocka_unit_test(nothing_stays_from_packet_to_packet),
+        cmocka_unit_test(names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
