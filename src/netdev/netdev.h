@@ -27,16 +27,19 @@ struct netdev {
     int fd; /* non-blocking; one read or write is one frame (TAP) or packet (TUN), no extra header (IFF_NO_PI) */
     int ifindex;
     char name[NETDEV_NAME_MAX + 1];
+    bool has_ip6; /* false: this machine has IPv6 switched off (or mtu < 1280, its minimum): the device has none */
 };
 
 /* Makes the device, sets MAC, MTU, addresses (IPv6 without duplicate address detection) and brings it up. On failure nothing is
- * left behind. *os_error receives errno for NETDEV_FAILED. */
+ * left behind. *os_error receives errno for NETDEV_FAILED and NETDEV_ADDRESS_FAILED. No routes are made but the kernel's own for
+ * the two prefixes: broadcast to 255.255.255.255 and multicast leave where the program's socket or the default route says. */
 enum netdev_error netdev_open(struct netdev *d, const struct netdev_config *c, int *os_error);
 /* Removes it: closing the descriptor takes the interface, its addresses and routes with it. */
 void netdev_close(struct netdev *d);
 int netdev_set_mtu(const struct netdev *d, uint16_t mtu);
 
-/* The machine's IPv4 and IPv6 routes and addresses other than the default route, to judge a pool at join. */
+/* The machine's IPv4 and IPv6 unicast routes (of all tables but the local one) and addresses (as the network that they are in), other
+ * than default routes, each once, to judge a pool at join. device: "" where a route has several or none. */
 struct netdev_route {
     uint8_t family; /* 4 or 6 */
     uint8_t prefix; /* length */
@@ -51,7 +54,7 @@ const struct netdev_route *netdev_conflict4(const struct netdev_route *routes, s
 
 /* Calls back on the caller's loop: a netlink descriptor that becomes readable when addresses, links or routes change;
  * netdev_watch_drain empties it and says whether anything relevant changed. */
-int netdev_watch_open(void);
+int netdev_watch_open(void); /* the descriptor, to be closed by the owner, or a negative errno */
 bool netdev_watch_drain(int fd);
 
 #endif

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RTT_UNKNOWN  (1 * SEC)   /* what the score assumes before the first answer */
-#define RTT_FLOOR    (20 * MSEC) /* added to every path: below this, differences are noise */
-#define LOSS_MIN     8           /* the score does not judge loss by fewer probes */
-#define LOSS_WEIGHT  4           /* 25 % of loss count as double the time */
+#define RTT_UNKNOWN    (1 * SEC)   /* what is assumed before the first answer (RFC 6298 section 2.1) */
+#define RTT_FLOOR      (20 * MSEC) /* added to every path: below this, differences are noise */
+#define LOSS_MIN       8           /* the score does not judge loss by fewer probes */
+#define LOSS_WEIGHT    4           /* 25 % of loss count as double the time */
 #define DEAD_SHIFT_MAX 3
 
 /* One of the last PATH_LOSS_WINDOW probes. */
@@ -22,14 +22,14 @@ struct path {
     uint32_t id;
     enum path_kind kind;
     bool alive;
-    bool traffic;         /* since the last probe */
-    usec_t since;         /* of alive */
+    bool traffic; /* since the last probe */
+    usec_t since; /* of alive */
     usec_t srtt, rttvar;
     usec_t last_answer;
-    usec_t last_probe;    /* 0: none yet */
-    usec_t waiting;       /* when something was first sent after the last sign of life; 0: nothing was */
-    unsigned tries;       /* probes sent while waiting */
-    usec_t unanswered;    /* when the first probe after the last answer was sent; 0: none */
+    usec_t last_probe; /* 0: none yet */
+    usec_t waiting;    /* when something was first sent after the last sign of life; 0: nothing was */
+    unsigned tries;    /* probes sent while waiting */
+    usec_t unanswered; /* when the first probe after the last answer was sent; 0: none */
     unsigned unanswered_count;
     unsigned answers;     /* at most PATH_FIRST_PROBES */
     unsigned deaths;      /* of late */
@@ -85,7 +85,8 @@ static void event_add(struct paths *p, enum path_event_kind kind, const struct p
         p->event_count--;
     }
     struct path_event *e = &p->events[(p->event_first + p->event_count++) % PATH_EVENTS_MAX];
-    *e = (struct path_event){.kind = kind, .id = h ? h->id : PATHS_NO_ID, .path_kind = h ? h->kind : PATH_NONE};
+    *e = (struct path_event){
+        .kind = kind, .id = h ? h->id : PATHS_NO_ID, .path_kind = h ? h->kind : PATH_NONE};
 }
 
 bool paths_event(struct paths *p, struct path_event *ev)
@@ -107,7 +108,7 @@ static usec_t later(usec_t a, usec_t b)
 
 static usec_t dead_after(const struct path *h)
 {
-    return later(PATH_DEAD_MIN, 3 * h->srtt);
+    return h->srtt ? later(PATH_DEAD_MIN, 3 * h->srtt) : RTT_UNKNOWN;
 }
 
 /* A third of dead_after, so that two probes can fail before the path does; never less than PATH_SUSPECT. */
@@ -137,7 +138,8 @@ static usec_t probe_due(const struct path *h)
     return due;
 }
 
-/* Silence while sending. Two probes must have had their chance: a machine that slept has not heard, but has not asked either. */
+/* Silence while sending. Two probes must have had their chance: a machine that slept has not heard, but has
+ * not asked either. */
 static usec_t silence_due(const struct path *h)
 {
     if (!h->waiting || h->tries < 2)
@@ -185,12 +187,13 @@ static void probes_count(const struct path *h, unsigned *lost, unsigned *judged)
 
 /* ---- Choice. */
 
-/* Percent. A relay must be about twice as fast to be preferred to a direct path: it costs somebody else's line. */
+/* Percent. A relay must be about twice as fast to be preferred to a direct path: it costs somebody else's
+ * line. */
 static uint64_t kind_factor(enum path_kind k)
 {
-    static const uint8_t factors[PATH_KIND_COUNT] = {
-        [PATH_LAN] = 100,      [PATH_UDP] = 110,      [PATH_TLS] = 130,  [PATH_UDP_RELAY] = 200,
-        [PATH_WS_RELAY] = 240, [PATH_TURN] = 220, [PATH_MULTI_HOP] = 250,
+    static const uint16_t factors[PATH_KIND_COUNT] = {
+        [PATH_LAN] = 100,      [PATH_UDP] = 120,  [PATH_TLS] = 140,       [PATH_UDP_RELAY] = 240,
+        [PATH_WS_RELAY] = 280, [PATH_TURN] = 260, [PATH_MULTI_HOP] = 300,
     };
     return factors[k];
 }
@@ -251,7 +254,8 @@ static void choose(struct paths *p, usec_t now)
     }
     if (best) {
         switch_to(p, best);
-        choose(p, now); /* others may be better than this one, too: their hold begins now; it never switches twice */
+        choose(p, now); /* others may be better than this one, too: their hold begins now; it never switches
+                           twice */
     }
 }
 
@@ -377,7 +381,8 @@ static void revive(struct paths *p, struct path *h, usec_t now)
     h->alive = true;
     h->since = now;
     h->dead_probes = 0;
-    /* What was lost while it was dead is known already; counted again, it would keep a good path away for minutes. */
+    /* What was lost while it was dead is known already; counted again, it would keep a good path away for
+     * minutes. */
     for (size_t i = 0; i < PATH_LOSS_WINDOW; i++)
         if (h->probes[i].state == PROBE_LOST)
             h->probes[i].state = PROBE_NONE;
@@ -467,8 +472,14 @@ bool paths_stats_at(const struct paths *p, size_t i, struct path_stats *s)
     unsigned lost, judged;
     probes_count(h, &lost, &judged);
     *s = (struct path_stats){
-        .kind = h->kind, .id = h->id, .alive = h->alive, .srtt = h->srtt, .jitter = h->rttvar,
-        .loss = judged ? (double)lost / judged : 0, .since = h->since, .last_answer = h->last_answer,
+        .kind = h->kind,
+        .id = h->id,
+        .alive = h->alive,
+        .srtt = h->srtt,
+        .jitter = h->rttvar,
+        .loss = judged ? (double)lost / judged : 0,
+        .since = h->since,
+        .last_answer = h->last_answer,
     };
     return true;
 }

@@ -1,0 +1,563 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "path/path.h"
+
+#define START   (100 * SEC)
+#define RELAY   1u
+#define DIRECT  2u
+#define FLIGHTS 4096
+
+/* ---- A world of one owner and ways with a delay each; a delay of NEVER loses everything. */
+
+#define NEVER USEC_NEVER
+
+struct flight {
+    usec_t at;
+    uint8_t probe[PATH_PROBE_LEN];
+};
+
+struct world {
+    struct paths *p;
+    struct rng_seeded seeded;
+    usec_t now, delay[8], step;
+    struct flight flights[FLIGHTS];
+    size_t count, probes[8], silent;
+    usec_t send_every, sent_at,
+        heard_lag; /* the owner's traffic on the best path; answered after heard_lag unless 0 */
+    struct path_event events[256];
+    usec_t event_at[256];
+    size_t event_count;
+};
+
+static struct world *world_make(void)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->now = START;
+    w->step = 10 * MSEC;
+    w->p = paths_new(rng_seeded(&w->seeded, 7));
+    assert_non_null(w->p);
+    return w;
+}
+
+static void world_end(struct world *w)
+{
+    paths_free(w->p);
+    free(w);
+}
+
+static uint32_t best(const struct world *w)
+{
+    uint32_t id;
+    enum path_kind k;
+    return paths_best(w->p, &id, &k) ? id : PATHS_NO_ID;
+}
+
+static void world_send(struct world *w)
+{
+    uint32_t id = best(w);
+    if (!w->send_every || w->now < w->sent_at + w->send_every || id == PATHS_NO_ID)
+        return;
+    w->sent_at = w->now;
+    paths_sent(w->p, id, w->now);
+    if (w->heard_lag && w->delay[id] != NEVER)
+        paths_received(w->p, id, w->now);
+}
+
+static void world_deliver(struct world *w)
+{
+    for (size_t i = 0; i < w->count;) {
+        uint32_t id;
+        usec_t rtt;
+        if (w->flights[i].at > w->now) {
+            i++;
+            continue;
+        }
+        paths_answer(w->p, bytes_of(w->flights[i].probe, PATH_PROBE_LEN), w->now, &id, &rtt);
+        w->flights[i] = w->flights[--w->count];
+    }
+}
+
+static void world_step(struct world *w)
+{
+    uint32_t id;
+    uint8_t probe[PATH_PROBE_LEN];
+    world_send(w);
+    world_deliver(w);
+    paths_tick(w->p, w->now);
+    while (paths_output(w->p, w->now, &id, probe)) {
+        w->probes[id]++;
+        if (w->delay[id] == NEVER)
+            continue;
+        assert_true(w->count < FLIGHTS);
+        w->flights[w->count].at = w->now + w->delay[id];
+        memcpy(w->flights[w->count++].probe, probe, PATH_PROBE_LEN);
+    }
+    for (struct path_event e; paths_event(w->p, &e);) {
+        assert_true(w->event_count < 256);
+        w->event_at[w->event_count] = w->now;
+        w->events[w->event_count++] = e;
+    }
+}
+
+static void world_run(struct world *w, usec_t time)
+{
+    for (usec_t end = w->now + time; w->now < end; w->now += w->step)
+        world_step(w);
+    world_step(w);
+}
+
+/* When the last event of a kind about a path was, 0: never. */
+static usec_t when(const struct world *w, enum path_event_kind kind, uint32_t id)
+{
+    for (size_t i = w->event_count; i-- > 0;)
+        if (w->events[i].kind == kind && w->events[i].id == id)
+            return w->event_at[i];
+    return 0;
+}
+
+static void world_add(struct world *w, uint32_t id, enum path_kind kind, usec_t delay)
+{
+    w->delay[id] = delay;
+    assert_int_equal(paths_add(w->p, id, kind, w->now), 0);
+}
+
+static struct path_stats stats(const struct world *w, uint32_t id)
+{
+    struct path_stats s;
+    assert_true(paths_stats(w->p, id, &s));
+    return s;
+}
+
+/* ---- The set. */
+
+static void set_is_bounded(void **state)
+{
+    struct world *w = world_make();
+    uint32_t id = 5;
+    enum path_kind k = PATH_UDP;
+    struct path_stats s;
+    assert_false(paths_best(w->p, &id, &k));
+    assert_int_equal(id, PATHS_NO_ID);
+    assert_int_equal(k, PATH_NONE);
+    assert_int_equal(paths_wake(w->p), USEC_NEVER);
+    assert_int_equal(paths_add(w->p, 1, PATH_NONE, START), -EINVAL);
+    assert_int_equal(paths_add(w->p, 1, PATH_KIND_COUNT, START), -EINVAL);
+    assert_int_equal(paths_add(w->p, PATHS_NO_ID, PATH_UDP, START), -EINVAL);
+    for (uint32_t i = 0; i < PATHS_MAX; i++)
+        assert_int_equal(paths_add(w->p, i, PATH_UDP, START), 0);
+    assert_int_equal(paths_add(w->p, 3, PATH_UDP, START), -EEXIST);
+    assert_int_equal(paths_add(w->p, 99, PATH_UDP, START), -ENOSPC);
+    assert_int_equal(paths_count(w->p), PATHS_MAX);
+    assert_true(paths_stats_at(w->p, PATHS_MAX - 1, &s));
+    assert_int_equal(s.id, PATHS_MAX - 1);
+    assert_false(paths_stats_at(w->p, PATHS_MAX, &s));
+    assert_false(paths_stats(w->p, 99, &s));
+    paths_del(w->p, 99);
+    paths_del(w->p, 3);
+    assert_int_equal(paths_count(w->p), PATHS_MAX - 1);
+    assert_false(paths_stats(w->p, 3, &s));
+    assert_true(paths_stats(w->p, 7, &s));
+    assert_int_equal(best(w), 0);
+    paths_del(w->p, 0);
+    assert_int_equal(best(w), 1);
+    paths_clear(w->p);
+    assert_int_equal(best(w), PATHS_NO_ID);
+    assert_int_equal(paths_count(w->p), 0);
+    struct path_event e;
+    static const uint32_t changes[] = {0, 1, PATHS_NO_ID};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(paths_event(w->p, &e));
+        assert_int_equal(e.kind, PATH_EVENT_CHANGED);
+        assert_int_equal(e.id, changes[i]);
+        assert_int_equal(e.path_kind, i < 2 ? PATH_UDP : PATH_NONE);
+    }
+    assert_false(paths_event(w->p, &e));
+    world_end(w);
+    paths_free(NULL);
+}
+
+static void probes_and_answers(void **state)
+{
+    struct world *w = world_make();
+    uint32_t id, from;
+    usec_t rtt;
+    uint8_t probe[PATH_PROBE_LEN], bad[PATH_PROBE_LEN + 1] = {0};
+    assert_int_equal(paths_add(w->p, 0x01020304, PATH_UDP, START), 0);
+    assert_int_equal(paths_wake(w->p), START);
+    assert_true(paths_output(w->p, START, &id, probe));
+    assert_int_equal(id, 0x01020304);
+    static const uint8_t tail[4] = {1, 2, 3, 4};
+    assert_memory_equal(probe + 8, tail, 4);
+    assert_false(paths_output(w->p, START, &id, probe + 0));
+    for (size_t n = 0; n < PATH_PROBE_LEN; n++)
+        assert_false(paths_answer(w->p, bytes_of(probe, n), START + 1, &from, &rtt));
+    memcpy(bad, probe, PATH_PROBE_LEN);
+    assert_false(paths_answer(w->p, bytes_of(bad, sizeof bad), START + 1, &from, &rtt));
+    for (size_t bit = 0; bit < 8 * PATH_PROBE_LEN; bit++) {
+        bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_false(paths_answer(w->p, bytes_of(bad, PATH_PROBE_LEN), START + 1, &from, &rtt));
+        bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_true(paths_answer(w->p, bytes_of(probe, PATH_PROBE_LEN), START + 40 * MSEC, &from, &rtt));
+    assert_int_equal(from, id);
+    assert_int_equal(rtt, 40 * MSEC);
+    assert_false(paths_answer(w->p, bytes_of(probe, PATH_PROBE_LEN), START + 41 * MSEC, &from, &rtt));
+    struct path_stats s = stats(w, id);
+    assert_int_equal(s.srtt, 40 * MSEC);
+    assert_int_equal(s.jitter, 20 * MSEC);
+    assert_int_equal(s.last_answer, START + 40 * MSEC);
+    assert_int_equal(s.since, START);
+    /* RFC 6298: 7/8 and 3/4 */
+    assert_true(paths_output(w->p, START + 2 * SEC, &id, probe));
+    assert_true(
+        paths_answer(w->p, bytes_of(probe, PATH_PROBE_LEN), START + 2 * SEC + 120 * MSEC, &from, &rtt));
+    s = stats(w, id);
+    assert_int_equal(s.srtt, 50 * MSEC);
+    assert_int_equal(s.jitter, 35 * MSEC);
+    world_end(w);
+}
+
+static void probe_pace(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    world_run(w, 10 * SEC);
+    assert_int_equal(w->probes[DIRECT], 4); /* the first ones quickly */
+    world_run(w, 90 * SEC);
+    assert_in_range(w->probes[DIRECT], 12, 14); /* idle: every 10 s */
+    size_t before = w->probes[DIRECT];
+    w->send_every = 50 * MSEC;
+    w->heard_lag = 1;
+    world_run(w, 10 * SEC);
+    assert_in_range(w->probes[DIRECT] - before, 9, 12); /* busy and answered: every second */
+    before = w->probes[DIRECT];
+    w->heard_lag = 0; /* only we speak: the probes have to ask */
+    world_run(w, 10 * SEC);
+    assert_in_range(w->probes[DIRECT] - before, 30, 50);
+    assert_true(stats(w, DIRECT).alive);
+    world_end(w);
+}
+
+static void wake_is_enough(void **state)
+{
+    struct world *w = world_make(), *v = world_make();
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    world_add(v, DIRECT, PATH_UDP, 20 * MSEC);
+    world_add(w, RELAY, PATH_WS_RELAY, NEVER);
+    world_add(v, RELAY, PATH_WS_RELAY, NEVER);
+    for (usec_t end = w->now + 60 * SEC; w->now < end; w->now += 1 * MSEC)
+        world_step(w);
+    for (usec_t end = v->now + 60 * SEC; v->now < end;) { /* only when it asks for it, or an answer comes */
+        world_step(v);
+        usec_t next = paths_wake(v->p);
+        for (size_t i = 0; i < v->count; i++)
+            next = usec_min(next, v->flights[i].at);
+        assert_true(next > v->now);
+        v->now = next;
+    }
+    assert_int_equal(w->probes[DIRECT], v->probes[DIRECT]);
+    assert_int_equal(w->probes[RELAY], v->probes[RELAY]);
+    assert_int_equal(w->event_count, v->event_count);
+    for (size_t i = 0; i < w->event_count; i++) {
+        assert_int_equal(w->event_at[i], v->event_at[i]);
+        assert_int_equal(w->events[i].id, v->events[i].id);
+        assert_int_equal(w->events[i].kind, v->events[i].kind);
+    }
+    world_end(w);
+    world_end(v);
+}
+
+/* ---- Death and return. */
+
+static void dies_within_600_ms(void **state)
+{
+    for (int two_way = 0; two_way < 2; two_way++) {
+        struct world *w = world_make();
+        world_add(w, RELAY, PATH_WS_RELAY, 60 * MSEC);
+        world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+        w->send_every = 20 * MSEC;
+        w->heard_lag = (usec_t)two_way;
+        world_run(w, 20 * SEC);
+        assert_int_equal(best(w), DIRECT);
+        usec_t cut = w->now;
+        w->delay[DIRECT] = NEVER;
+        world_run(w, 2 * SEC);
+        assert_int_equal(best(w), RELAY);
+        usec_t died = when(w, PATH_EVENT_DEAD, DIRECT);
+        assert_in_range(died - cut, 380 * MSEC, 660 * MSEC);
+        assert_int_equal(when(w, PATH_EVENT_CHANGED, RELAY), died);
+        assert_false(stats(w, DIRECT).alive);
+        assert_true(stats(w, RELAY).alive);
+        world_end(w);
+    }
+}
+
+static void slow_paths_get_three_rtts(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, DIRECT, PATH_UDP, 500 * MSEC);
+    w->send_every = 20 * MSEC;
+    world_run(w, 60 * SEC);
+    assert_int_equal(when(w, PATH_EVENT_DEAD, DIRECT), 0);
+    usec_t cut = w->now;
+    w->delay[DIRECT] = NEVER;
+    world_run(w, 5 * SEC);
+    assert_in_range(when(w, PATH_EVENT_DEAD, DIRECT) - cut, 1400 * MSEC, 2100 * MSEC);
+    assert_int_equal(best(w), PATHS_NO_ID);
+    assert_int_equal(w->events[w->event_count - 1].kind, PATH_EVENT_CHANGED);
+    assert_int_equal(w->events[w->event_count - 1].id, PATHS_NO_ID);
+    world_end(w);
+}
+
+static void a_slow_stranger_is_learned(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, DIRECT, PATH_UDP, 1500 * MSEC); /* slower than anything that is assumed */
+    world_run(w, 10 * SEC);
+    struct path_stats s = stats(w, DIRECT);
+    assert_true(s.alive);
+    assert_int_equal(s.srtt, 1500 * MSEC);
+    assert_int_equal(best(w), DIRECT);
+    world_end(w);
+}
+
+static void returns_by_an_answer(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, RELAY, PATH_WS_RELAY, 60 * MSEC);
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    w->send_every = 20 * MSEC;
+    w->heard_lag = 1;
+    world_run(w, 10 * SEC);
+    w->delay[DIRECT] = NEVER;
+    world_run(w, 10 * SEC);
+    assert_int_equal(best(w), RELAY);
+    paths_received(w->p, DIRECT, w->now); /* heard alone does not bring it back */
+    world_run(w, 50 * MSEC);
+    assert_false(stats(w, DIRECT).alive);
+    usec_t back = w->now;
+    w->delay[DIRECT] = 20 * MSEC;
+    world_run(w, 16 * SEC);
+    usec_t alive = when(w, PATH_EVENT_ALIVE, DIRECT), changed = when(w, PATH_EVENT_CHANGED, DIRECT);
+    assert_in_range(alive, back, back + PATH_PROBE_IDLE);
+    assert_in_range(changed, alive + PATH_HOLD, alive + PATH_HOLD + 100 * MSEC);
+    assert_int_equal(best(w), DIRECT);
+    assert_true(stats(w, DIRECT).loss == 0); /* its death is not held against it */
+    world_end(w);
+}
+
+/* Each further death in a row makes it wait longer. */
+static void flapping_waits_longer(void **state)
+{
+    struct world *w = world_make();
+    static const usec_t holds[] = {3 * SEC, 6 * SEC, 12 * SEC, 24 * SEC, 24 * SEC};
+    world_add(w, RELAY, PATH_WS_RELAY, 60 * MSEC);
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    w->send_every = 20 * MSEC;
+    world_run(w, 10 * SEC);
+    for (size_t i = 0; i < 5; i++) {
+        w->delay[DIRECT] = NEVER;
+        world_run(w, 3 * SEC);
+        assert_int_equal(best(w), RELAY);
+        w->delay[DIRECT] = 20 * MSEC;
+        world_run(w, 30 * SEC);
+        assert_int_equal(best(w), DIRECT);
+        usec_t wait = when(w, PATH_EVENT_CHANGED, DIRECT) - when(w, PATH_EVENT_ALIVE, DIRECT);
+        assert_in_range(wait, holds[i], holds[i] + 50 * MSEC);
+    }
+    world_run(w, 2 * MINUTE);
+    w->delay[DIRECT] = NEVER;
+    world_run(w, 3 * SEC);
+    w->delay[DIRECT] = 20 * MSEC;
+    world_run(w, 30 * SEC);
+    usec_t wait = when(w, PATH_EVENT_CHANGED, DIRECT) - when(w, PATH_EVENT_ALIVE, DIRECT);
+    assert_in_range(wait, holds[0], holds[0] + 50 * MSEC);
+    world_end(w);
+}
+
+static void one_way_is_dead(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    world_run(w, 10 * SEC);
+    usec_t cut = w->now;
+    w->delay[DIRECT] = NEVER;
+    for (int i = 0; i < 1000 && !when(w, PATH_EVENT_DEAD, DIRECT); i++) { /* the peer's packets do come */
+        paths_sent(w->p, DIRECT, w->now);
+        paths_received(w->p, DIRECT, w->now);
+        world_run(w, 10 * MSEC);
+    }
+    assert_in_range(when(w, PATH_EVENT_DEAD, DIRECT) - cut, PATH_ONE_WAY, PATH_ONE_WAY + 2 * SEC);
+    world_end(w);
+}
+
+static void a_pause_of_the_machine_is_no_death(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+    w->send_every = 20 * MSEC;
+    world_run(w, 10 * SEC);
+    w->now += 2 * SEC; /* nobody ran: no probe was sent, no answer read */
+    world_run(w, 5 * SEC);
+    assert_int_equal(when(w, PATH_EVENT_DEAD, DIRECT), 0);
+    assert_int_equal(best(w), DIRECT);
+    world_end(w);
+}
+
+/* ---- Choice. */
+
+static void direct_after_the_hold(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, RELAY, PATH_WS_RELAY, 30 * MSEC);
+    assert_int_equal(best(w), RELAY); /* at once, and unmeasured */
+    world_run(w, 5 * SEC);
+    usec_t added = w->now;
+    world_add(w, DIRECT, PATH_UDP, 30 * MSEC);
+    assert_int_equal(best(w), RELAY);
+    world_run(w, 2900 * MSEC);
+    assert_int_equal(best(w), RELAY);
+    world_run(w, 300 * MSEC);
+    assert_int_equal(best(w), DIRECT);
+    assert_in_range(when(w, PATH_EVENT_CHANGED, DIRECT), added + 3 * SEC + 30 * MSEC,
+                    added + 3 * SEC + 60 * MSEC);
+    world_run(w, 5 * MINUTE);
+    assert_int_equal(best(w), DIRECT);
+    assert_int_equal(w->event_count, 2);
+    world_end(w);
+}
+
+static void kinds_and_times(void **state)
+{
+    static const struct {
+        enum path_kind have, other;
+        usec_t have_rtt, other_rtt;
+        bool changes;
+    } rows[] = {
+        {PATH_UDP, PATH_LAN, 20 * MSEC, 20 * MSEC, true},
+        {PATH_LAN, PATH_UDP, 20 * MSEC, 20 * MSEC, false},
+        {PATH_TLS, PATH_UDP, 20 * MSEC, 20 * MSEC, true},
+        {PATH_UDP, PATH_TLS, 20 * MSEC, 20 * MSEC, false},
+        {PATH_WS_RELAY, PATH_UDP_RELAY, 20 * MSEC, 20 * MSEC, true},
+        {PATH_WS_RELAY, PATH_TLS, 20 * MSEC, 30 * MSEC, true},
+        {PATH_UDP, PATH_UDP_RELAY, 60 * MSEC, 30 * MSEC, false}, /* a direct path may be this much slower */
+        {PATH_UDP, PATH_UDP_RELAY, 300 * MSEC, 30 * MSEC, true}, /* but not absurdly */
+        {PATH_UDP, PATH_UDP, 100 * MSEC, 98 * MSEC, false},      /* not worth it */
+        {PATH_UDP, PATH_UDP, 100 * MSEC, 50 * MSEC, true},
+        {PATH_UDP, PATH_UDP, 2 * MSEC, 1 * MSEC, false}, /* noise */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct world *w = world_make();
+        world_add(w, 3, rows[i].have, rows[i].have_rtt);
+        world_run(w, 2 * MINUTE);
+        world_add(w, 4, rows[i].other, rows[i].other_rtt);
+        world_run(w, 2 * MINUTE);
+        assert_int_equal(best(w), rows[i].changes ? 4 : 3);
+        world_end(w);
+    }
+}
+
+static void a_short_gain_is_none(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, 3, PATH_UDP, 50 * MSEC);
+    world_add(w, 4, PATH_UDP, 50 * MSEC);
+    w->send_every = 20 * MSEC;
+    w->heard_lag = 1;
+    world_run(w, 60 * SEC);
+    assert_int_equal(best(w), 3);
+    for (int i = 0; i < 20;
+         i++) { /* a worse second each ten: by more than 10 %, but not for three in a row */
+        w->delay[3] = 70 * MSEC;
+        world_run(w, 1 * SEC);
+        w->delay[3] = 50 * MSEC;
+        world_run(w, 9 * SEC);
+    }
+    assert_int_equal(best(w), 3);
+    w->delay[3] = 200 * MSEC;
+    world_run(w, 30 * SEC);
+    assert_int_equal(best(w), 4);
+    world_end(w);
+}
+
+static void loss_counts(void **state)
+{
+    struct world *w = world_make();
+    world_add(w, 3, PATH_UDP, 30 * MSEC);
+    world_add(w, 4, PATH_UDP, 40 * MSEC);
+    w->send_every = 20 * MSEC;
+    w->heard_lag = 1;
+    world_run(w, 60 * SEC);
+    assert_int_equal(best(w), 3);
+    assert_true(stats(w, 3).loss == 0);
+    bool lose = false;
+    for (size_t sent = w->probes[3]; w->event_count < 2 && sent < 200; sent = w->probes[3]) {
+        lose = !lose; /* every other probe; data goes through */
+        w->delay[3] = lose ? NEVER : 30 * MSEC;
+        while (w->probes[3] == sent && w->event_count < 2) {
+            paths_received(w->p, 3, w->now);
+            world_run(w, 10 * MSEC);
+        }
+    }
+    assert_int_equal(best(w), 4);
+    assert_true(stats(w, 3).loss > 0.05 && stats(w, 3).loss <= 0.5);
+    world_end(w);
+}
+
+static void events_are_bounded(void **state)
+{
+    struct world *w = world_make();
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(paths_add(w->p, i, PATH_UDP, START), 0);
+        paths_del(w->p, i);
+    }
+    struct path_event e;
+    size_t n = 0;
+    for (; paths_event(w->p, &e); n++)
+        assert_int_equal(e.id, n % 2 ? PATHS_NO_ID : 68 + n / 2); /* the oldest are gone */
+    assert_int_equal(n, PATH_EVENTS_MAX);
+    world_end(w);
+}
+
+static void kinds_have_names(void **state)
+{
+    static const char *const names[] = {"none",      "lan",      "udp",  "tls",
+                                        "udp-relay", "ws-relay", "turn", "multi-hop"};
+    for (int i = 0; i < PATH_KIND_COUNT; i++)
+        assert_string_equal(path_kind_name((enum path_kind)i), names[i]);
+    assert_string_equal(path_kind_name(PATH_KIND_COUNT), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(set_is_bounded),
+        cmocka_unit_test(probes_and_answers),
+        cmocka_unit_test(probe_pace),
+        cmocka_unit_test(wake_is_enough),
+        cmocka_unit_test(dies_within_600_ms),
+        cmocka_unit_test(slow_paths_get_three_rtts),
+        cmocka_unit_test(a_slow_stranger_is_learned),
+        cmocka_unit_test(returns_by_an_answer),
+        cmocka_unit_test(flapping_waits_longer),
+        cmocka_unit_test(one_way_is_dead),
+        cmocka_unit_test(a_pause_of_the_machine_is_no_death),
+        cmocka_unit_test(direct_after_the_hold),
+        cmocka_unit_test(kinds_and_times),
+        cmocka_unit_test(a_short_gain_is_none),
+        cmocka_unit_test(loss_counts),
+        cmocka_unit_test(events_are_bounded),
+        cmocka_unit_test(kinds_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

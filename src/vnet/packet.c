@@ -62,7 +62,8 @@ static bool may_use_mac(const struct ports *t, const struct port *from, const ui
     return !eth_is_group(mac) && (!owner || owner == from);
 }
 
-/* Behind a member's TAP device may be a bridge with hosts of other networks; behind a TUN device is only the member. */
+/* Behind a member's TAP device may be a bridge with hosts of other networks; behind a TUN device is only the
+ * member. */
 static bool may_use_ip4(const struct rules *r, const struct ports *t, const struct port *from, uint32_t ip4)
 {
     if (ip4 != 0 && ip4 == from->m.ip4)
@@ -72,7 +73,8 @@ static bool may_use_ip4(const struct rules *r, const struct ports *t, const stru
     return !is_multicast_or_reserved4(ip4) && ip4 >> 24 != 127;
 }
 
-static bool may_use_ip6(const struct rules *r, const struct ports *t, const struct port *from, const uint8_t ip6[16])
+static bool may_use_ip6(const struct rules *r, const struct ports *t, const struct port *from,
+                        const uint8_t ip6[16])
 {
     if (!is_unspecified6(ip6) && memcmp(ip6, from->m.ip6, 16) == 0)
         return true;
@@ -94,7 +96,8 @@ static enum vnet_drop read_icmp6(struct packet *p)
         return VNET_MALFORMED;
     if (!nd_is(i.type))
         return VNET_OK;
-    /* RFC 6980: in fragments nobody could judge it; RFC 4861: another hop limit means that it came through a router. */
+    /* RFC 6980: in fragments nobody could judge it; RFC 4861: another hop limit means that it came through a
+     * router. */
     if (p->ip6.fragment || p->ip6.hop_limit != 255 || i.code != 0)
         return VNET_MALFORMED;
     if (nd_read(&p->nd, p->ip6.payload) != 0 || p->nd.mac_differs)
@@ -148,7 +151,8 @@ enum vnet_drop packet_read(struct packet *p, uint16_t type, struct bytes in)
 
 /* ---- Judging. */
 
-static enum vnet_drop judge_arp(const struct arp *a, const struct rules *r, const struct ports *t, const struct port *from)
+static enum vnet_drop judge_arp(const struct arp *a, const struct rules *r, const struct ports *t,
+                                const struct port *from)
 {
     if (a->op != ARP_REQUEST && a->op != ARP_REPLY)
         return VNET_MALFORMED;
@@ -164,7 +168,8 @@ static bool is_dhcp_port(enum packet_kind kind, uint16_t port)
     return port == DHCP6_CLIENT || port == DHCP6_SERVER;
 }
 
-/* DHCP of both sides (an answer is as harmful as a question is useless), router advertisements and redirects. */
+/* DHCP of both sides (an answer is as harmful as a question is useless), router advertisements and redirects.
+ */
 static enum vnet_drop judge_configuration(const struct packet *p, uint8_t proto, struct bytes payload)
 {
     struct udp u;
@@ -186,7 +191,8 @@ static enum vnet_drop judge_ip4(const struct packet *p, const struct rules *r, c
     return judge_configuration(p, p->ip4.proto, p->ip4.payload);
 }
 
-static enum vnet_drop judge_nd(const struct nd *nd, const struct rules *r, const struct ports *t, const struct port *from)
+static enum vnet_drop judge_nd(const struct nd *nd, const struct rules *r, const struct ports *t,
+                               const struct port *from)
 {
     if (nd->has_mac && !may_use_mac(t, from, nd->mac))
         return VNET_SPOOFED_MAC;
@@ -208,7 +214,8 @@ static enum vnet_drop judge_ip6(const struct packet *p, const struct rules *r, c
     return d;
 }
 
-enum vnet_drop packet_judge(const struct packet *p, const struct rules *r, const struct ports *t, const struct port *from)
+enum vnet_drop packet_judge(const struct packet *p, const struct rules *r, const struct ports *t,
+                            const struct port *from)
 {
     switch (p->kind) {
     case PACKET_ARP:
@@ -260,6 +267,7 @@ bool packet_may_answer(const struct packet *p, const struct rules *r)
         return p->ip4.dont_fragment && !p->ip4.fragment_at && p->ip4.src != 0 && !is_group4(r, p->ip4.dst) &&
                !is_error4(&p->ip4);
     if (p->kind == PACKET_IP6)
-        return !p->ip6.fragment_at && !is_unspecified6(p->ip6.src) && !is_group6(p->ip6.dst) && !is_error6(&p->ip6);
+        return !p->ip6.fragment_at && !is_unspecified6(p->ip6.src) && !is_group6(p->ip6.dst) &&
+               !is_error6(&p->ip6);
     return false;
 }

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SWEEP_INTERVAL (1 * SEC) /* a full port is looked through for old addresses no more often than this */
+#define SWEEP_INTERVAL (1 * SEC) /* a full port is looked through for old addresses no more often than this  \
+                                  */
 
 enum key { KEY_REF, KEY_MAC, KEY_IP4, KEY_IP6, KEY_COUNT };
 static const size_t key_len[KEY_COUNT] = {4, 6, 4, 16};
@@ -41,8 +42,8 @@ static void storm_init(struct ratelimit *r, uint64_t pps, usec_t now)
 /* ---- Members. */
 
 /* Takes away the keys of m that point to p, except those that `keep` (may be NULL) has, too. */
-static void keys_del(struct ports *t, const struct port *p, const struct vnet_member *m, const struct vnet_member *keep,
-                     enum key end)
+static void keys_del(struct ports *t, const struct port *p, const struct vnet_member *m,
+                     const struct vnet_member *keep, enum key end)
 {
     for (enum key k = KEY_REF; k < end; k++) {
         if (!key_is_set(m, k) || (keep && key_same(m, keep, k)))
@@ -53,7 +54,8 @@ static void keys_del(struct ports *t, const struct port *p, const struct vnet_me
 }
 
 /* Adds the keys of m that `old` (may be NULL) has not; all or none. */
-static int keys_add(struct ports *t, struct port *p, const struct vnet_member *m, const struct vnet_member *old)
+static int keys_add(struct ports *t, struct port *p, const struct vnet_member *m,
+                    const struct vnet_member *old)
 {
     for (enum key k = KEY_REF; k < KEY_COUNT; k++) {
         if (!key_is_set(m, k) || (old && key_same(m, old, k)))

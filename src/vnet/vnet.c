@@ -47,7 +47,8 @@ struct vnet *vnet_new(const struct vnet_config *c, usec_t now)
     struct vnet *v = calloc(1, sizeof *v);
     if (!v)
         return NULL;
-    v->rules = (struct rules){.tap = c->tap, .allow_dhcp = c->allow_dhcp, .net4 = c->net4 & 0xffff0000, .mtu = c->mtu};
+    v->rules = (struct rules){
+        .tap = c->tap, .allow_dhcp = c->allow_dhcp, .net4 = c->net4 & 0xffff0000, .mtu = c->mtu};
     memcpy(v->rules.net6, c->net6, sizeof v->rules.net6);
     if (ports_init(&v->ports, c, now) != 0) {
         vnet_free(v);
@@ -146,7 +147,8 @@ static struct wr reply_begin(struct vnet *v, const struct eth_frame *f, const ui
     return w;
 }
 
-/* f: NULL for a packet without a frame (TUN). No limit of rate: it goes to our own kernel, which asked for it. */
+/* f: NULL for a packet without a frame (TUN). No limit of rate: it goes to our own kernel, which asked for
+ * it. */
 static struct vnet_verdict too_big(struct vnet *v, const struct packet *p, const struct eth_frame *f)
 {
     if ((f && eth_is_group(f->dst)) || !packet_may_answer(p, &v->rules))
@@ -197,14 +199,15 @@ static struct vnet_verdict nd_answer(struct vnet *v, const struct eth_frame *f, 
     return answer(v, &w);
 }
 
-/* Questions about the pool are the switch's to answer. Probes and announcements (RFC 5227, RFC 4862) are no questions: they look
- * for a conflict, and only the real owner may say that there is one. */
+/* Questions about the pool are the switch's to answer. Probes and announcements (RFC 5227, RFC 4862) are no
+ * questions: they look for a conflict, and only the real owner may say that there is one. */
 static bool is_question(const struct vnet *v, const struct packet *p)
 {
     if (p->kind == PACKET_ARP)
         return p->arp.op == ARP_REQUEST && p->arp.sender_ip != 0 && p->arp.sender_ip != p->arp.target_ip &&
                in_net4(&v->rules, p->arp.target_ip);
-    return p->is_nd && p->nd.type == ND_SOLICIT && !is_unspecified6(p->ip6.src) && in_net6(&v->rules, p->nd.target);
+    return p->is_nd && p->nd.type == ND_SOLICIT && !is_unspecified6(p->ip6.src) &&
+           in_net6(&v->rules, p->nd.target);
 }
 
 /* ---- TAP. */
@@ -232,8 +235,8 @@ static bool mac_may_speak(const struct vnet *v, const struct port *from, const u
 }
 
 /* What holds for a frame from either side. */
-static enum vnet_drop frame_judge(const struct vnet *v, const struct port *from, struct bytes frame, usec_t now,
-                                  struct eth_frame *f, struct packet *p)
+static enum vnet_drop frame_judge(const struct vnet *v, const struct port *from, struct bytes frame,
+                                  usec_t now, struct eth_frame *f, struct packet *p)
 {
     if (frame.n < ETH_HEADER_LEN)
         return VNET_RUNT;
@@ -299,7 +302,8 @@ static struct vnet_verdict frame_deliver(struct vnet *v, struct port *from, cons
     return p == self ? to_device(v) : drop(v, VNET_NOT_OURS);
 }
 
-static struct vnet_verdict frame_from_peer(struct vnet *v, struct port *from, uint8_t *frame, size_t n, usec_t now)
+static struct vnet_verdict frame_from_peer(struct vnet *v, struct port *from, uint8_t *frame, size_t n,
+                                           usec_t now)
 {
     struct eth_frame f;
     struct packet p;
@@ -313,7 +317,8 @@ static struct vnet_verdict frame_from_peer(struct vnet *v, struct port *from, ui
 
 /* ---- TUN. */
 
-static enum vnet_drop tun_judge(const struct vnet *v, const struct port *from, struct bytes in, struct packet *p)
+static enum vnet_drop tun_judge(const struct vnet *v, const struct port *from, struct bytes in,
+                                struct packet *p)
 {
     if (in.n == 0)
         return VNET_RUNT;
@@ -353,7 +358,8 @@ static struct vnet_verdict packet_from_device(struct vnet *v, uint8_t *packet, s
     return to == &v->ports.self ? drop(v, VNET_NOT_OURS) : to_peer(to);
 }
 
-static struct vnet_verdict packet_from_peer(struct vnet *v, struct port *from, uint8_t *packet, size_t n, usec_t now)
+static struct vnet_verdict packet_from_peer(struct vnet *v, struct port *from, uint8_t *packet, size_t n,
+                                            usec_t now)
 {
     struct packet p;
     enum vnet_drop d = tun_judge(v, from, bytes_of(packet, n), &p);

@@ -73,7 +73,7 @@ struct vnet_verdict vnet_from_peer(struct vnet *v, uint32_t ref, uint8_t *frame,
 
 struct vnet_stats {
     uint64_t from_device, from_peer, to_device, flooded, answered; /* frames */
-    uint64_t drops[VNET_DROP_COUNT];
+    uint64_t drops[VNET_DROP_COUNT]; /* VNET_OVERSIZE also counts packets that were answered with "too big" */
     size_t learned;
 };
 void vnet_stats(const struct vnet *v, struct vnet_stats *s);

@@ -45,7 +45,8 @@ void sum_patch(uint8_t *p, size_t sum_at, size_t at, uint16_t to)
 {
     uint16_t from = get16(p + at);
     put16(p + at, to);
-    /* Across two words the high byte counts as a low one and the other way round: as if both values were swapped. */
+    /* Across two words the high byte counts as a low one and the other way round: as if both values were
+     * swapped. */
     if (at % 2 != sum_at % 2) {
         from = swap16(from);
         to = swap16(to);
@@ -119,7 +120,8 @@ int arp_read(struct arp *a, struct bytes in)
     a->sender_ip = rd_u32(&r);
     rd_copy(&r, a->target_mac, ETH_MAC_LEN);
     a->target_ip = rd_u32(&r);
-    if (!rd_ok(&r) || hw != ARP_HW_ETHERNET || proto != ETH_TYPE_IP4 || hw_len != ETH_MAC_LEN || proto_len != 4)
+    if (!rd_ok(&r) || hw != ARP_HW_ETHERNET || proto != ETH_TYPE_IP4 || hw_len != ETH_MAC_LEN ||
+        proto_len != 4)
         return -EBADMSG;
     return 0;
 }
@@ -340,7 +342,8 @@ static uint16_t icmp6_sum(const uint8_t *src, const uint8_t *dst, struct bytes m
     return sum_finish(sum);
 }
 
-static void ip6_write(struct wr *w, const uint8_t *src, const uint8_t *dst, uint16_t length, uint8_t hop_limit)
+static void ip6_write(struct wr *w, const uint8_t *src, const uint8_t *dst, uint16_t length,
+                      uint8_t hop_limit)
 {
     wr_u32(w, (uint32_t)6 << 28);
     wr_u16(w, length);
@@ -388,7 +391,8 @@ void icmp4_too_big_write(struct wr *w, struct bytes packet, uint16_t mtu)
         w->bad = true;
         return;
     }
-    struct bytes quote = quote_of(bytes_of(packet.p, about.length), ICMP4_TOO_BIG_MAX - IP4_HEADER_LEN - HEADER);
+    struct bytes quote =
+        quote_of(bytes_of(packet.p, about.length), ICMP4_TOO_BIG_MAX - IP4_HEADER_LEN - HEADER);
     uint8_t *p = wr_take(w, IP4_HEADER_LEN + HEADER + quote.n);
     if (!p)
         return;

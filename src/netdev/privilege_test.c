@@ -1,0 +1,241 @@
+/* Each case in a child of its own, as nothing of this can be taken back. Needs no root, but shows less
+ * without. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "netdev/netdev.h"
+#include "netdev/privilege.h"
+
+/* A line of /proc/thread-self/status as a number, base 16; UINT64_MAX where it is missing. */
+static uint64_t status_of(const char *field)
+{
+    char line[256];
+    uint64_t v = UINT64_MAX;
+    size_t n = strlen(field);
+    FILE *f = fopen("/proc/thread-self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, field, n) == 0 && line[n] == ':')
+            v = strtoull(line + n + 1, NULL, 16);
+    if (f)
+        fclose(f);
+    return v;
+}
+
+#define CAP(n)        (UINT64_C(1) << (n))
+#define CAP_NET_ADMIN 12
+#define CAP_SETPCAP   8
+
+/* In a child: reports the line that failed by its exit status and leaves without the checks at exit, which
+ * need ptrace. */
+#define need(ok)                                                                                             \
+    do {                                                                                                     \
+        if (!(ok)) {                                                                                         \
+            fprintf(stderr, "# line %d: %s\n", __LINE__, #ok);                                               \
+            _exit(1);                                                                                        \
+        }                                                                                                    \
+    } while (0)
+
+static void in_child(void (*body)(bool), bool arg)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        body(arg);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void drop(bool keep)
+{
+    const char *what = NULL;
+    int e = privilege_drop(keep, &what);
+    if (e != 0)
+        fprintf(stderr, "# %s: %s\n", what, strerror(-e));
+    need(e == 0);
+    need(strcmp(what, "") == 0);
+}
+
+static void capabilities_body(bool keep)
+{
+    uint64_t had = status_of("CapPrm"), left = keep ? had & CAP(CAP_NET_ADMIN) : 0;
+    bool could_bound = status_of("CapEff") & CAP(CAP_SETPCAP);
+    need(privilege_can_make_devices() == !!(status_of("CapEff") & CAP(CAP_NET_ADMIN)));
+    drop(keep);
+    need(status_of("CapPrm") == left);
+    need(status_of("CapEff") == left);
+    need(status_of("CapInh") == 0);
+    need(status_of("CapAmb") == 0);
+    need(!could_bound || status_of("CapBnd") == left);
+    need(status_of("NoNewPrivs") == 1);
+    need(status_of("Seccomp") == 2);
+    need(privilege_can_make_devices() == !!left);
+}
+
+static void capabilities(void **state)
+{
+    in_child(capabilities_body, false);
+    in_child(capabilities_body, true);
+}
+
+static bool denied(long result)
+{
+    return result < 0 && errno == EPERM;
+}
+
+static void calls_body(bool keep)
+{
+    char *const argv[] = {(char *)"/bin/true", NULL};
+    char buf[8];
+    struct {
+        void *base;
+        size_t n;
+    } v = {buf, sizeof buf};
+    drop(keep);
+    need(denied(execv("/bin/true", argv)));
+    need(denied(syscall(SYS_execveat, AT_FDCWD, "/bin/true", argv, argv, 0)));
+    need(denied(ptrace(PTRACE_TRACEME, 0, NULL, NULL)));
+    need(denied(syscall(SYS_process_vm_readv, getpid(), &v, 1, &v, 1, 0)));
+    need(denied(mount("none", "/tmp", "tmpfs", 0, NULL)));
+    need(denied(umount2("/tmp", 0)));
+    need(denied(chroot("/")));
+    need(denied(unshare(CLONE_NEWUSER)));
+    need(denied(setns(0, 0)));
+    need(denied(setuid(getuid())));
+    need(denied(setresgid(getgid(), getgid(), getgid())));
+    need(denied(reboot(RB_DISABLE_CAD)));
+    need(denied(syscall(SYS_bpf, 0, NULL, 0)));
+    need(denied(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)));
+    need(denied(syscall(SYS_keyctl, 0, 0, 0, 0, 0)));
+    need(denied(syscall(SYS_init_module, NULL, 0, "")));
+    need(denied(syscall(SYS_io_uring_setup, 1, NULL)));
+    need(denied(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0)));
+    need(denied(ioctl(0, TIOCSTI, "x")));
+    need(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
+}
+
+static void calls(void **state)
+{
+    in_child(calls_body, false);
+    in_child(calls_body, true);
+}
+
+static void *thread_body(void *arg)
+{
+    *(int *)arg = 42;
+    return NULL;
+}
+
+/* What a daemon goes on doing: threads, files, sockets, children of its own program. */
+static void works_on_body(bool keep)
+{
+    pthread_t t;
+    int answer = 0, fds[2], status;
+    char name[] = "/tmp/warren-privilege-XXXXXX";
+    drop(keep);
+    need(pthread_create(&t, NULL, thread_body, &answer) == 0);
+    need(pthread_join(t, NULL) == 0);
+    need(answer == 42);
+    int fd = mkstemp(name);
+    need(fd >= 0 && write(fd, "x", 1) == 1 && fsync(fd) == 0);
+    need(unlink(name) == 0);
+    need(pipe(fds) == 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(7);
+    need(pid > 0 && waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7);
+}
+
+static void works_on(void **state)
+{
+    in_child(works_on_body, false);
+    in_child(works_on_body, true);
+}
+
+static void devices_body(bool keep)
+{
+    struct netdev_config c = {.tap = true,
+                              .name = "wpriv%d",
+                              .mac = {2, 1, 1, 1, 1, 1},
+                              .ip4 = 0x0a070102,
+                              .prefix4 = 16,
+                              .ip6 = {0xfd, 7, [15] = 9},
+                              .prefix6 = 64,
+                              .mtu = 1390};
+    struct netdev d;
+    int os;
+    need(unshare(CLONE_NEWNET) == 0);
+    drop(keep);
+    enum netdev_error e = netdev_open(&d, &c, &os);
+    need(e == (keep ? NETDEV_OK : NETDEV_NO_PRIVILEGE));
+    if (e == NETDEV_OK)
+        netdev_close(&d);
+}
+
+static void devices(void **state)
+{
+    if (!privilege_can_make_devices() || geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
+        fprintf(stderr, "# skipped: no permission to make network devices, or no /dev/net/tun\n");
+        skip();
+    }
+    in_child(devices_body, true);
+    in_child(devices_body, false);
+}
+
+static volatile int stage;
+
+static void *waiting_thread(void *arg)
+{
+    while (__atomic_load_n(&stage, __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    need(status_of("Seccomp") == 2);
+    need(status_of("NoNewPrivs") == 1);
+    return NULL;
+}
+
+/* The filter reaches threads that are there already. */
+static void threads_body(bool keep)
+{
+    pthread_t t;
+    need(pthread_create(&t, NULL, waiting_thread, NULL) == 0);
+    drop(keep);
+    __atomic_store_n(&stage, 1, __ATOMIC_RELEASE);
+    need(pthread_join(t, NULL) == 0);
+}
+
+static void threads(void **state)
+{
+    in_child(threads_body, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(capabilities), cmocka_unit_test(calls),   cmocka_unit_test(works_on),
+        cmocka_unit_test(devices),      cmocka_unit_test(threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
