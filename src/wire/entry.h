@@ -11,7 +11,7 @@
 #include "crypto/sign.h"
 
 #define ENTRY_VERSION  1
-#define ENTRY_MAX      12288 /* bytes of one entry; the largest, an admit with a 64-byte name, has 12189 */
+#define ENTRY_MAX      12288 /* bytes of one entry; the largest, an admit with a 64-byte name, has 12190 */
 #define ENTRY_HASH_LEN 32
 #define PARTY_ID_LEN   32
 #define INVITE_ID_LEN  32 /* node_id_of the invite's key */

@@ -1,6 +1,5 @@
 #include "wire/invite.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,15 +8,15 @@
 #include "crypto/hash.h"
 #include "crypto/secret.h"
 
-#define SCHEME      "warren://"
-#define HTTPS       "https://"
-#define HTTPS_PORT  443
-#define PIN         "sha256:"
-#define CHECK_LEN   4
-#define DNS_MAX     253
-#define LABEL_MAX   63
+#define SCHEME     "warren://"
+#define HTTPS      "https://"
+#define HTTPS_PORT 443
+#define PIN        "sha256:"
+#define CHECK_LEN  4
+#define DNS_MAX    253
+#define LABEL_MAX  63
 /* Base64url digits of 32 bytes. */
-#define TEXT32_LEN  BASE64_LEN(32)
+#define TEXT32_LEN BASE64_LEN(32)
 
 /* Takes text apart from the left, with the stickiness of `struct rd`. */
 struct scan {
@@ -113,7 +112,26 @@ static bool label_valid(const char *p, size_t n)
     return true;
 }
 
-/* Lower case. A name whose last label is a number is an IPv4 literal to every resolver, so it has to be a whole one. */
+/* Four decimal numbers without leading zeros: other forms mean different addresses to different readers. */
+static bool ip4_valid(const char *host)
+{
+    for (int part = 0; part < 4; part++) {
+        unsigned v = 0;
+        size_t n = strspn(host, "0123456789");
+        if (n == 0 || n > 3 || (n > 1 && host[0] == '0'))
+            return false;
+        for (size_t i = 0; i < n; i++)
+            v = v * 10 + (unsigned)(host[i] - '0');
+        host += n;
+        if (v > 255 || *host != (part < 3 ? '.' : 0))
+            return false;
+        host++;
+    }
+    return true;
+}
+
+/* Lower case. A name whose last label is a number is an IPv4 literal to every resolver, so it has to be a
+ * whole one. */
 static bool name_or_ip4_valid(const char *host)
 {
     size_t n = strlen(host);
@@ -121,9 +139,8 @@ static bool name_or_ip4_valid(const char *host)
         return false;
     const char *last = strrchr(host, '.');
     last = last ? last + 1 : host;
-    struct in_addr ip4;
     if (last[strspn(last, "0123456789")] == 0)
-        return inet_pton(AF_INET, host, &ip4) == 1;
+        return ip4_valid(host);
     for (const char *p = host;; p++) {
         size_t label = strcspn(p, ".");
         if (!label_valid(p, label))
@@ -134,14 +151,80 @@ static bool name_or_ip4_valid(const char *host)
     }
 }
 
-/* IPv6 in the one form of RFC 5952, so that equal addresses are equal texts. */
+#define GROUPS 8 /* of 16 bits */
+
+/* Colon-separated groups up to the end or a double colon. Their count, or -1. */
+static int ip6_groups(const char **at, uint16_t *out, int room)
+{
+    int count = 0;
+    const char *p = *at;
+    while (*p && *p != ':') {
+        unsigned v = 0;
+        size_t n = strspn(p, "0123456789abcdef");
+        if (n == 0 || n > 4 || count == room)
+            return -1;
+        for (size_t i = 0; i < n; i++)
+            v = v << 4 | (unsigned)(is_digit(p[i]) ? p[i] - '0' : p[i] - 'a' + 10);
+        out[count++] = (uint16_t)v;
+        p += n;
+        /* One colon has a group behind it; two end the part. */
+        if (p[0] == ':' && p[1] != ':' && *++p == 0)
+            return -1;
+    }
+    *at = p;
+    return count;
+}
+
+/* Lower case, without a dotted part or a zone. */
+static bool ip6_get(uint16_t g[GROUPS], const char *host)
+{
+    uint16_t tail[GROUPS];
+    int head = ip6_groups(&host, g, GROUPS), rest = 0;
+    if (head == GROUPS)
+        return *host == 0;
+    if (head < 0 || host[0] != ':' || host[1] != ':')
+        return false;
+    host += 2;
+    rest = ip6_groups(&host, tail, GROUPS - 1 - head);
+    if (rest < 0 || *host)
+        return false;
+    for (int i = head; i < GROUPS; i++)
+        g[i] = i < GROUPS - rest ? 0 : tail[i - (GROUPS - rest)];
+    return true;
+}
+
+/* The first of the longest runs of two or more zero groups; its length, or 0. */
+static int ip6_zeros(const uint16_t g[GROUPS], int *first)
+{
+    int best = 1;
+    for (int i = 0, run = 0; i < GROUPS; i++) {
+        run = g[i] ? 0 : run + 1;
+        if (run > best) {
+            best = run;
+            *first = i - run + 1;
+        }
+    }
+    return best > 1 ? best : 0;
+}
+
+/* To the one form of RFC 5952 section 4, so that equal addresses are equal texts. */
 static bool ip6_canonical(char host[HUB_HOST_MAX + 1])
 {
-    struct in6_addr ip6;
-    char text[INET6_ADDRSTRLEN];
-    if (inet_pton(AF_INET6, host, &ip6) != 1 || !inet_ntop(AF_INET6, &ip6, text, sizeof text))
+    uint16_t g[GROUPS];
+    int first = GROUPS;
+    size_t n = 0;
+    if (!ip6_get(g, host))
         return false;
-    memcpy(host, text, strlen(text) + 1);
+    int zeros = ip6_zeros(g, &first);
+    for (int i = 0; i < GROUPS; i++) {
+        if (i == first) {
+            n += (size_t)snprintf(host + n, HUB_HOST_MAX + 1 - n, "::");
+            i += zeros - 1;
+            continue;
+        }
+        const char *colon = i == 0 || i == first + zeros ? "" : ":";
+        n += (size_t)snprintf(host + n, HUB_HOST_MAX + 1 - n, "%s%x", colon, g[i]);
+    }
     return true;
 }
 
