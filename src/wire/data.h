@@ -1,10 +1,12 @@
-/* What every datagram of Warren begins with, on every path, and the data packet (doc/protocol/session.md section 4).
+/* What every datagram of Warren begins with, on every path, and the data packet (doc/protocol/session.md
+ * section 4).
  *
  *   0        1        2        4                 8                 16
  *   | type   | epoch  | zero   | receiver index  | counter         | ciphertext ... | tag (16)
  *
- * Types are 4..15 so that STUN, DTLS, TURN channels and RTP can share the port (RFC 7983, RFC 9443). The sixteen bytes
- * are the AEAD's associated data; the nonce is four zero bytes and the counter. Inside the ciphertext:
+ * Types are 4..15 so that STUN, DTLS, TURN channels and RTP can share the port (RFC 7983, RFC 9443). The
+ * sixteen bytes are the AEAD's associated data; the nonce is four zero bytes and the counter. Inside the
+ * ciphertext:
  *
  *   0        1        2        4                 8
  *   | kind   | flags  | zero   | party tag       | payload
@@ -14,6 +16,8 @@
 
 #include "base/bytes.h"
 
+#define WIRE_TYPE_MIN 4
+#define WIRE_TYPE_MAX 15
 enum wire_type { WIRE_DATA = 4, WIRE_RESUME = 5, WIRE_HANDSHAKE = 6 };
 
 #define DATA_HEADER_LEN  16
@@ -31,25 +35,31 @@ struct data_header {
 };
 
 enum inner_kind {
-    INNER_NULL = 0,    /* keepalive and key confirmation, no payload */
-    INNER_FRAME = 1,   /* an Ethernet frame of the party */
-    INNER_PACKET = 2,  /* an IP packet of the party */
-    INNER_CONTROL = 3, /* a fragment of a control message between the two sessions (rekey, heads, probe ...) */
+    INNER_NULL = 0,   /* keepalive and key confirmation, no payload */
+    INNER_FRAME = 1,  /* an Ethernet frame of the party */
+    INNER_PACKET = 2, /* an IP packet of the party */
+    INNER_CONTROL =
+        3, /* a fragment of a control message between the two sessions (rekey, heads, probe ...) */
     INNER_KIND_COUNT
 };
 
 struct inner_header {
     uint8_t kind;
-    uint8_t flags; /* offload hints; none defined yet: must be 0, a packet with others is refused */
+    uint8_t flags;  /* offload hints; none defined yet: must be 0, a packet with others is refused */
     uint32_t party; /* tag: the first 4 bytes of the party id; 0 for NULL and CONTROL */
 };
 
 /* 0 or -EBADMSG. in: the whole datagram (header, at least an inner header, tag). */
 int data_header_read(struct data_header *h, struct bytes in);
 void data_header_write(const struct data_header *h, uint8_t out[DATA_HEADER_LEN]);
+/* in: the inner header and the whole payload. 0, or -EBADMSG for an unknown kind, flags or reserved bits, a
+ * payload behind NULL, and a party on NULL or CONTROL. */
 int inner_header_read(struct inner_header *h, struct bytes in);
 void inner_header_write(const struct inner_header *h, uint8_t out[INNER_HEADER_LEN]);
 /* The type of a datagram, or -1 for an empty one or one outside 4..15. */
 int wire_type_of(struct bytes in);
+/* Bytes 4 to 7 of every datagram of types 4, 5 and 6: the index under which its receiver knows the session; 0
+ * in HELLO. */
+int wire_receiver_of(uint32_t *receiver, struct bytes in);
 
 #endif
