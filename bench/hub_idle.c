@@ -96,7 +96,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     case LWS_CALLBACK_CLIENT_CLOSED:
         bench.failed++;
-        if (bench.failed == 1)
+        if (bench.failed == 1 && bench.logged_in < bench.count)
             fprintf(stderr, "hub_idle: a connection ended: %s\n", in ? (const char *)in : tls_last_error());
         return 0;
     case LWS_CALLBACK_CLIENT_RECEIVE:
