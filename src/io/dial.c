@@ -69,7 +69,8 @@ static void finish(struct dial *d, const struct sockaddr *addr, const char *why)
     void *arg = d->arg;
     struct sockaddr_storage copy = {0};
     if (addr)
-        memcpy(&copy, addr, addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+        memcpy(&copy, addr,
+               addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
     end(d);
     if (cb)
         cb(arg, addr ? (struct sockaddr *)&copy : NULL, why);

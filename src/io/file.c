@@ -73,7 +73,8 @@ int file_write_atomic(const char *path, struct bytes content, unsigned mode)
         unlink(tmp);
         return rc;
     }
-    /* The new content stands already; only its survival of a power cut is in doubt, and the caller is told. */
+    /* The new content stands already; only its survival of a power cut is in doubt, and the caller is told.
+     */
     return sync_directory(path);
 }
 

@@ -4,14 +4,16 @@
 
 #include "base/buf.h"
 
-/* Temporary name in the same directory, fsync, rename, fsync of the directory; mode as given (0600 for all that is ours). On failure the
- * old content stands. 0 or a negative errno. */
+/* Temporary name in the same directory, fsync, rename, fsync of the directory; mode as given (0600 for all
+ * that is ours). On failure the old content stands. 0 or a negative errno. */
 int file_write_atomic(const char *path, struct bytes content, unsigned mode);
 /* Appends the whole file to out. -EFBIG past max, -ENOENT ... */
 int file_read(const char *path, size_t max, struct buf *out);
-/* Makes the directory and its parents, the last one with mode 0700 and owned by us; refuses one that others may write. */
+/* Makes the directory and its parents, the last one with mode 0700 and owned by us; refuses one that others
+ * may write. */
 int dir_make_private(const char *path);
-/* An exclusive lock that lives as long as the process: a descriptor, or -EWOULDBLOCK with *holder its pid (0 unknown). */
+/* An exclusive lock that lives as long as the process: a descriptor, or -EWOULDBLOCK with *holder its pid (0
+ * unknown). */
 int file_lock(const char *path, long *holder);
 
 #endif

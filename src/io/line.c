@@ -32,7 +32,8 @@ static void forget_taken(struct line_reader *r)
     r->taken = 0;
 }
 
-/* Length of the line that has begun at the end of the buffer, after adding `in`: too long is seen before it is kept. */
+/* Length of the line that has begun at the end of the buffer, after adding `in`: too long is seen before it
+ * is kept. */
 static bool too_long(const struct line_reader *r, struct bytes in)
 {
     const uint8_t *nl = r->in.n ? memrchr(r->in.p, '\n', r->in.n) : NULL;

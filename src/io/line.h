@@ -1,5 +1,5 @@
-/* Lines out of a byte stream, for the control socket: what was read is fed, whole lines come out without their newline.
- * A line is at most LINE_MAX_BYTES. */
+/* Lines out of a byte stream, for the control socket: what was read is fed, whole lines come out without
+ * their newline. A line is at most LINE_MAX_BYTES. */
 #ifndef WARREN_IO_LINE_H
 #define WARREN_IO_LINE_H
 

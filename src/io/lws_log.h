@@ -1,4 +1,5 @@
-/* Sends what libwebsockets has to say to our log at level debug. For the users of the library in this folder and in hub/. */
+/* Sends what libwebsockets has to say to our log at level debug. For the users of the library in this folder
+ * and in hub/. */
 #ifndef WARREN_IO_LWS_LOG_H
 #define WARREN_IO_LWS_LOG_H
 

@@ -2,7 +2,8 @@
  * numbers. Every callback comes on the loop's thread.
  *
  * Strangers are bounded before they cost anything: the socket is accepted by us, and connections in all and per address (IPv6: per
- * /64) are counted before TLS begins. TLS, HTTP headers and bodies each have a time limit. No permessage-deflate, no HTTP/2. */
+ * /64) are counted before TLS begins, and a socket has ten seconds to become a WebSocket or to be answered. A request is answered from its
+ * headers, its body is never read, and its connection is closed. No permessage-deflate, no HTTP/2. */
 #ifndef WARREN_IO_WS_SERVER_H
 #define WARREN_IO_WS_SERVER_H
 
@@ -13,15 +14,14 @@ struct uv_loop_s;
 struct ws_server;
 
 #define WS_SERVER_PATH       "/api/v1/ws"
-#define WS_SERVER_BODY_MAX   65536 /* bytes of a request's body */
 #define WS_SERVER_TEXT_MAX   65536 /* bytes of a text message, all fragments together */
 #define WS_SERVER_BINARY_MAX 65536
-#define WS_SERVER_TIMEOUT_S  10    /* for TLS, for the headers of a request, for its body */
+#define WS_SERVER_TIMEOUT_S  10    /* from the first packet to an open WebSocket, or to a whole answer */
 
+/* Bodies are refused by method: the owner answers GET. */
 struct ws_server_request {
     const char *method, *path; /* the path with its query */
     const char *bearer;        /* of an Authorization header, or NULL */
-    struct bytes body;
     struct hs_addr remote;
 };
 

@@ -35,7 +35,7 @@ static const struct {
     [PARTY_INVITE_REVOKED] = {"invite_revoked", "This invite was revoked: ask for a new one."},
     [PARTY_INVITE_EXPIRED] = {"invite_expired", "This invite has expired: ask for a new one."},
     [PARTY_INVITE_USED_UP] = {"invite_used_up",
-                              "This invite was used as often as it allows: ask for a new one."},
+                              "This invite is used up: ask for a new one."},
     [PARTY_LAST_OWNER] = {"last_owner", "The last owner cannot go: make somebody else owner first."},
     [PARTY_FULL] = {"full", "The party is full: remove members or revoke invites first."},
     [PARTY_NO_MEMORY] = {"no_memory", "There is not enough memory: close something and try again."},

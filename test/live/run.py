@@ -147,15 +147,11 @@ def third_machine_and_the_used_up_invite():
         wrong = invite[:at] + ('A' if invite[at] != 'A' else 'B') + invite[at + 1:]
         refused(dave.warren('join', '-', input=wrong, check=False), 'typ|complete|copied|again')
         refused(dave.warren('join', '-', input='hello', check=False), 'invite')
+        end = time.time() + 2
         short = alice.warren('invite', '--expires', '1s').stdout.strip()
-        wait_for('the invite to expire', lambda: refused_as(dave, short, 'expired'), timeout=8, step=0.5)
+        wait_for('the calendar to pass the expiry', lambda: time.time() > end, timeout=4)
+        refused(dave.warren('join', '-', input=short, check=False), 'expired')
         equal(pings(carol, ip(bob), 2)[0], 2, 'the others still talk')
-
-
-def refused_as(host, invite, word):
-    r = host.warren('join', '-', input=invite, check=False)
-    check(r.returncode == 1, f'joined with {word} invite')
-    return re.search(word, r.stderr, re.I)
 
 
 @test
@@ -272,23 +268,26 @@ def clear_refusals():
         home = os.path.join(lab.dir, 'nobody')
         os.mkdir(home)
         os.chown(home, 65534, 65534)
-        r = bob.run('setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', live.WARREN, '--state', home + '/s', 'up',
-                    check=False)
+        # an installed tree: a stranger may not read the builder's cache of libraries
+        tree = os.path.join(lab.dir, 'tree')
+        live.run([os.path.join(live.ROOT, 'tools', 'install'), os.path.dirname(live.WARREN), tree, '/usr'])
+        r = bob.run('setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', tree + '/usr/bin/warren', '--state',
+                    home + '/s', 'up', check=False)
         refused(r, 'root|sudo')
         os.chmod(lab.dir, 0o700)
         # the pool is in use on the machine
         net = alice.party()['ip'].split('.')
-        bob.ip('link', 'add', 'dummy0', 'type', 'dummy')
-        bob.ip('link', 'set', 'dummy0', 'up')
-        bob.ip('addr', 'add', f'{net[0]}.{net[1]}.7.1/24', 'dev', 'dummy0')
+        bob.ip('link', 'add', 'office0', 'type', 'bridge')
+        bob.ip('link', 'set', 'office0', 'up')
+        bob.ip('addr', 'add', f'{net[0]}.{net[1]}.7.1/24', 'dev', 'office0')
         bob.up()
-        refused(bob.warren('join', '-', input=invite, check=False), 'dummy0|overlap|conflict')
-        bob.ip('link', 'del', 'dummy0')
+        refused(bob.warren('join', '-', input=invite, check=False), 'office0|overlap|conflict')
+        bob.ip('link', 'del', 'office0')
         bob.warren('join', '-', input=invite)
         wait_for('ping after the conflict was removed', lambda: pings(alice, ip(bob), 1, timeout=0.3)[0], timeout=5)
         # a device name that is taken
         bob.down()
-        bob.ip('link', 'add', 'game0', 'type', 'dummy')
+        bob.ip('link', 'add', 'game0', 'type', 'bridge')
         bob.up('--device', 'game0')
         wait_for('the taken name is told', lambda: 'game0' in open(bob.state + '.log').read(), timeout=5)
 
