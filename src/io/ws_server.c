@@ -240,11 +240,12 @@ static void adopt(struct ws_server *s, int fd, const struct hs_addr *remote)
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     s->stats.accepted++;
-    lws_adopt_desc_t d = {.vh = s->vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL, .opaque = k};
+    lws_adopt_desc_t d = {
+        .vh = s->vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL, .opaque = k};
     d.fd.sockfd = fd;
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&d);
-    /* On failure the library closes the socket and, where it has come that far, tells of the end later (on_event): until then the
-     * deadline keeps what is left. */
+    /* On failure the library closes the socket and, where it has come that far, tells of the end later
+     * (on_event): until then the deadline keeps what is left. */
     if (wsi)
         k->wsi = wsi;
 }
@@ -343,7 +344,8 @@ static int send_head(struct lws *wsi, const struct ws_server_response *rs)
 {
     uint8_t head[LWS_PRE + 1024], *start = head + LWS_PRE, *p = start, *end = head + sizeof head - 1;
     return lws_add_http_common_headers(wsi, (unsigned)rs->status, rs->content_type, rs->body.n, &p, end) ||
-           add_header(wsi, "connection:", "close", &p, end) || add_header(wsi, "cache-control:", "no-store", &p, end) ||
+           add_header(wsi, "connection:", "close", &p, end) ||
+           add_header(wsi, "cache-control:", "no-store", &p, end) ||
            add_header(wsi, "x-content-type-options:", "nosniff", &p, end) ||
            add_header(wsi, "content-security-policy:", "default-src 'none'", &p, end) ||
            lws_finalize_write_http_header(wsi, start, &p, end);
@@ -359,8 +361,10 @@ static int on_request(struct sock *k, struct lws *wsi)
     s->stats.requests++;
     if (!path_of(wsi, path, &method))
         return -1;
-    struct ws_server_request rq = {
-        .method = method_name(method), .path = path, .bearer = bearer_of(wsi, token, sizeof token), .remote = k->remote};
+    struct ws_server_request rq = {.method = method_name(method),
+                                   .path = path,
+                                   .bearer = bearer_of(wsi, token, sizeof token),
+                                   .remote = k->remote};
     struct ws_server_response rs = {.status = 500, .content_type = "text/plain"};
     s->ops.http(s->arg, &rq, &rs);
     explicit_bzero(token, sizeof token);
@@ -608,7 +612,8 @@ static const char *bind_error(int rc, const char *where)
 {
     switch (-rc) {
     case EADDRINUSE:
-        return because("%s is in use by another program; stop that or choose another port with --listen", where);
+        return because("%s is in use by another program; stop that or choose another port with --listen",
+                       where);
     case EACCES:
         return because("no permission to listen on %s; ports below 1024 need root or CAP_NET_BIND_SERVICE, "
                        "or choose another one with --listen [::]:8443",
@@ -626,7 +631,8 @@ static int start_listening(struct ws_server *s, const char **why)
     uint16_t port;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *ai;
     if (ws_server_listen_split(s->config.listen, host, sizeof host, &port) < 0) {
-        *why = because("%s is no address to listen on; write HOST:PORT, [IPV6]:PORT or :PORT", s->config.listen);
+        *why =
+            because("%s is no address to listen on; write HOST:PORT, [IPV6]:PORT or :PORT", s->config.listen);
         return -EINVAL;
     }
     snprintf(port_text, sizeof port_text, "%u", port);
@@ -664,8 +670,8 @@ static int start_lws(struct ws_server *s)
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
         .extensions = no_extensions,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
-                   LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
         .alpn = "http/1.1",
@@ -699,7 +705,8 @@ static void start_handles(struct ws_server *s)
     s->handles = 2;
 }
 
-struct ws_server *ws_server_new(const struct ws_server_config *c, const struct ws_server_ops *ops, void *arg, const char **why)
+struct ws_server *ws_server_new(const struct ws_server_config *c, const struct ws_server_ops *ops, void *arg,
+                                const char **why)
 {
     struct ws_server *s = calloc(1, sizeof *s);
     struct rng rng = rng_system();
@@ -719,8 +726,9 @@ struct ws_server *ws_server_new(const struct ws_server_config *c, const struct w
         return NULL;
     }
     if (start_lws(s) < 0) {
-        *why = s->tls_rc < 0 ? "the certificate and its key cannot be used; check that they are PEM and belong together"
-                             : "the TLS server does not start; run with -v to see why";
+        *why = s->tls_rc < 0
+                   ? "the certificate and its key cannot be used; check that they are PEM and belong together"
+                   : "the TLS server does not start; run with -v to see why";
         ws_server_free(s);
         return NULL;
     }
@@ -761,7 +769,8 @@ void ws_server_free(struct ws_server *s)
     ws_server_stop(s);
     if (s->handles > 0)
         uv_close((uv_handle_t *)&s->timer, on_handle_closed);
-    /* Each step of the library's farewell waits for handles that close in the loop; it clears s->lws at the last. */
+    /* Each step of the library's farewell waits for handles that close in the loop; it clears s->lws at the
+     * last. */
     for (int turn = 0; turn < FREE_TURNS && (s->lws || s->handles > 0); turn++) {
         if (s->lws && turn % 8 == 0)
             lws_context_destroy(s->lws);

@@ -19,7 +19,10 @@ static void frames_come_back_in_a_row(void **state)
         uint8_t kind;
         uint32_t peer;
         size_t n;
-    } rows[] = {{RELAY_DATA, 1, 0}, {RELAY_CONTROL, UINT32_MAX, 1}, {RELAY_GONE, 0, 0}, {RELAY_DROPPED, 0x01020304, 4},
+    } rows[] = {{RELAY_DATA, 1, 0},
+                {RELAY_CONTROL, UINT32_MAX, 1},
+                {RELAY_GONE, 0, 0},
+                {RELAY_DROPPED, 0x01020304, 4},
                 {RELAY_DATA, 9, RELAY_PAYLOAD_MAX}};
     enum { COUNT = sizeof rows / sizeof *rows };
     struct wr w = wr_of(message, sizeof message);
@@ -104,8 +107,8 @@ static void what_is_too_long_is_not_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_come_back_in_a_row), cmocka_unit_test(the_header_is_as_written_down),
-        cmocka_unit_test(every_truncation_is_refused), cmocka_unit_test(flipped_headers),
+        cmocka_unit_test(frames_come_back_in_a_row),       cmocka_unit_test(the_header_is_as_written_down),
+        cmocka_unit_test(every_truncation_is_refused),     cmocka_unit_test(flipped_headers),
         cmocka_unit_test(what_is_too_long_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

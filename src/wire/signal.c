@@ -36,13 +36,16 @@ static const char *const op_names[] = {
 static const struct {
     const char *code, *text;
 } errors[SIGERR_COUNT] = {
-    [SIGERR_BAD_MESSAGE] = {"bad_message", "the hub could not read a message of this node; update the older of the two"},
+    [SIGERR_BAD_MESSAGE] = {"bad_message",
+                            "the hub could not read a message of this node; update the older of the two"},
     [SIGERR_NOT_LOGGED_IN] = {"not_logged_in", "log in first"},
-    [SIGERR_LOGIN_FAILED] = {"login_failed", "the hub refused the signature of this node; check that its state is whole"},
+    [SIGERR_LOGIN_FAILED] = {"login_failed",
+                             "the hub refused the signature of this node; check that its state is whole"},
     [SIGERR_NOT_A_MEMBER] = {"not_a_member", "this node is not a member of the party; ask for an invite"},
     [SIGERR_TARGET_OFFLINE] = {"target_offline", "the other node is not connected to this hub now"},
     [SIGERR_RATE_LIMITED] = {"rate_limited", "too much at once; wait a little and try again"},
-    [SIGERR_UNKNOWN_PARTY] = {"unknown_party", "this hub does not know the party; check that the invite is for this hub"},
+    [SIGERR_UNKNOWN_PARTY] = {"unknown_party",
+                              "this hub does not know the party; check that the invite is for this hub"},
     [SIGERR_STALE_HEAD] = {"stale_head", "somebody else changed the party in this moment; try again"},
     [SIGERR_REFUSED] = {"refused", "the change breaks a rule of the party"},
     [SIGERR_TOO_LARGE] = {"too_large", "the message is larger than the hub takes"},
@@ -191,7 +194,8 @@ static struct bytes decode(struct fields *f, const json_t *v, size_t max, uint8_
 {
     size_t got = 0;
     if (!json_is_string(v) ||
-        base64url_get(*at, *left < max ? *left : max, &got, json_string_value(v), json_string_length(v)) < 0 ||
+        base64url_get(*at, *left < max ? *left : max, &got, json_string_value(v), json_string_length(v)) <
+            0 ||
         got == 0) {
         f->bad = true;
         return bytes_of(NULL, 0);

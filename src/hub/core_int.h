@@ -1,0 +1,205 @@
+/* The hub's insides, shared by the files core*.c.
+ *
+ * A message is handled to its end before anything is closed: what goes wrong with other connections on the
+ * way (a queue that overflows) only dooms them, and hub_settle, the last act of every public verb, ends the
+ * doomed. So no list changes while somebody walks it. */
+#ifndef WARREN_HUB_CORE_INT_H
+#define WARREN_HUB_CORE_INT_H
+
+#include "base/map.h"
+#include "base/ratelimit.h"
+#include "hub/core.h"
+#include "hub/iptable_int.h"
+#include "hub/list_int.h"
+#include "hub/queue_int.h"
+#include "hub/token.h"
+#include "party/party.h"
+
+#define HUB_VERSION      1 /* of the signaling protocol, in challenge */
+#define HUB_EVENTS_MAX   128
+#define WHEEL_SLOTS      128 /* seconds that deadlines lie ahead at most; later ones are looked at again */
+#define ROUTES_CACHED    8
+#define TEXTS_IN_A_ROW   8         /* then relay frames get a turn */
+#define BAD_MESSAGES_MAX 8         /* then the connection is closed */
+#define FLOOD_MAX        500       /* messages over the rate before the connection is closed */
+#define CLOSE_GRACE      (5 * SEC) /* for a doomed connection to read its last messages */
+
+/* WebSocket close codes (doc/protocol/hub.md section 6). */
+#define CLOSE_GOING_AWAY 1001
+#define CLOSE_POLICY     1008
+#define CLOSE_INTERNAL   1011
+#define CLOSE_TRY_LATER  1013
+#define CLOSE_REPLACED   4001
+#define CLOSE_SILENT     4002
+
+/* One text message, shared by all queues that it stands in. */
+struct text {
+    uint32_t refs, n;
+    uint8_t data[];
+};
+
+struct hub_party {
+    uint8_t id[PARTY_ID_LEN];
+    struct party *log;
+    struct list subs; /* struct sub, in_party */
+    struct list idle; /* in hub.idle while there are none */
+};
+
+/* One connection's subscription to one party. */
+struct sub {
+    struct list in_session, in_party;
+    struct conn *conn;
+    struct hub_party *party;
+    bool full;      /* a member; otherwise a holder of an invite, who gets the log and is shown to nobody */
+    bool streaming; /* entries from `next` on are on their way, as the connection takes them */
+    bool list_due;  /* the peer-list follows them */
+    uint64_t next;
+    uint64_t seq; /* presence */
+    uint8_t head[ENTRY_HASH_LEN];
+};
+
+/* What was found out about one relay index, good while the hub's epoch is the same. */
+struct route {
+    uint32_t peer;
+    uint64_t epoch;
+    struct conn *to; /* NULL: nobody, or no party in common */
+};
+
+/* A logged-in device. */
+struct session {
+    uint8_t node[NODE_ID_LEN];
+    uint32_t relay;
+    uint32_t sub_count;
+    struct list subs; /* struct sub, in_session */
+    struct ratelimit appends, relay_bytes;
+    usec_t quota_told;
+    struct route routes[ROUTES_CACHED];
+};
+
+enum conn_out { OUT_IDLE, OUT_LISTED, OUT_NAMED };
+
+struct conn {
+    hub_conn id;
+    struct hs_addr remote;
+    struct ip_entry *ip;
+    uint8_t binding[32], nonce[SIGNAL_NONCE_LEN];
+    usec_t opened, heard, pinged, told_rate, close_at;
+    struct ratelimit messages;
+    struct session *session; /* NULL before login */
+    struct queue text;       /* of struct text * */
+    struct queue control, data;
+    size_t text_bytes;
+    uint32_t dropped; /* relay frames since the last notice */
+    uint16_t flood;
+    uint8_t bad, texts_row;
+    enum conn_out out;
+    bool closing, ended, close_listed; /* doomed; settled; the edge is or was told to close it */
+    uint16_t close_code;
+    const char *close_reason;
+    struct list ready, close, wheel;
+};
+
+struct counters {
+    uint64_t opened, refused_total, refused_ip, refused_memory;
+    uint64_t login_ok, login_failed, login_limited, login_timeout, login_replaced;
+    uint64_t texts[SIGNAL_TYPE_COUNT], texts_unreadable, texts_flood;
+    uint64_t errors[SIGERR_COUNT], verdicts[PARTY_VERDICT_COUNT];
+    uint64_t relay_frames, relay_bytes, relay_gone, relay_bad;
+    uint64_t dropped_data, dropped_control, dropped_quota;
+    uint64_t entries, parties_created, parties_loaded, closed_silent, closed_slow, closed_flood;
+    uint64_t http[6]; /* by the first digit of the status */
+    uint64_t store_errors;
+};
+
+struct hub {
+    struct hub_limits limits;
+    struct store store;
+    struct rng rng;
+    struct token_key *token_key;
+    usec_t clock_now, now; /* `now` of the running verb, for what it calls */
+    uint64_t clock_unix;
+    struct map *conns, *nodes, *relays,
+        *parties; /* conn by number, conn by node id, conn by relay index, hub_party by id */
+    struct iptable *ips;
+    struct list ready, doomed, closing, idle;
+    struct list wheel[WHEEL_SLOTS];
+    uint64_t wheel_s; /* the second up to which the wheel has turned */
+    size_t idle_count;
+    size_t held;    /* memory of all queues */
+    uint64_t epoch; /* counts changes of who may relay to whom */
+    uint64_t logged_in, devices, party_total;
+    bool down;
+    struct counters count;
+    struct hub_event events[HUB_EVENTS_MAX];
+    unsigned event_first, event_count;
+};
+
+/* core.c */
+uint64_t hub_unix(const struct hub *h);
+void hub_note(struct hub *h, int level, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void conn_doom(struct hub *h, struct conn *c, uint16_t code, const char *reason);
+void hub_settle(struct hub *h);
+void conn_schedule(struct hub *h, struct conn *c);
+/* "wn" of the log: the first 8 bytes in hex, enough to find a node by. */
+const char *node_short(char out[17], const uint8_t node[NODE_ID_LEN]);
+/* "/24" or "/48" of an address, for the log: whole ones are nobody's business. */
+const char *addr_short(char out[64], const struct hs_addr *a);
+void addr_text(char *out, size_t cap, const struct hs_addr *a);
+
+/* core_out.c */
+/* With one reference, of the caller; NULL when memory fails. */
+struct text *text_new(struct hub *h, const struct signal *s);
+void text_drop(struct hub *h, struct text *t);
+void conn_push(struct hub *h, struct conn *c, struct text *t); /* takes its own reference */
+void conn_send(struct hub *h, struct conn *c, const struct signal *s);
+/* What an error is about; all may be absent. */
+struct error_about {
+    const uint8_t *party, *node;
+    uint32_t ref;
+};
+void conn_error(struct hub *h, struct conn *c, enum signal_error e, const struct error_about *about);
+void conn_refuse(struct hub *h, struct conn *c, enum party_verdict v, const struct error_about *about);
+void conn_relay(struct hub *h, struct conn *c, const struct relay_frame *f);
+void conn_ready(struct hub *h, struct conn *c);
+void conn_drop_queues(struct hub *h, struct conn *c, bool texts_too);
+bool conn_idle(const struct conn *c);
+/* For hub_close_next, once. */
+void conn_close_list(struct hub *h, struct conn *c);
+
+/* core_login.c */
+void login_challenge(struct hub *h, struct conn *c);
+void login_handle(struct hub *h, struct conn *c, const struct signal *s);
+void session_end(struct hub *h, struct conn *c);
+
+/* core_party.c */
+void party_join_handle(struct hub *h, struct conn *c, const struct signal *s);
+void party_leave_handle(struct hub *h, struct conn *c, const struct signal *s);
+void party_presence_handle(struct hub *h, struct conn *c, const struct signal *s);
+void party_forward_handle(struct hub *h, struct conn *c, const struct signal *s);
+/* The party, from memory or the store. 0, -ENOENT, -EIO, -ENOMEM. */
+int hub_party_get(struct hub *h, const uint8_t id[PARTY_ID_LEN], struct hub_party **out);
+int hub_party_adopt(struct hub *h, struct party *log,
+                    struct hub_party **out); /* owns log, also when it fails */
+int hub_party_reload(struct hub *h, struct hub_party *p);
+void hub_party_free(struct hub_party *p);
+void hub_party_trim(struct hub *h);
+struct sub *sub_find(const struct session *s, const uint8_t party[PARTY_ID_LEN]);
+void sub_end(struct hub *h, struct sub *sub);
+void sub_stream(struct hub *h, struct sub *sub, uint64_t since, bool list_due);
+void sub_announce(struct hub *h, struct sub *sub);
+void sub_send_list(struct hub *h, struct sub *sub);
+/* The next batch of a log that is on its way to c, as text in its queue. */
+bool session_streaming(const struct conn *c);
+void session_stream(struct hub *h, struct conn *c);
+/* To every subscriber (members_only: every member) but one. */
+void party_broadcast(struct hub *h, struct hub_party *p, const struct signal *s, const struct conn *but,
+                     bool members_only);
+
+/* core_log.c */
+void log_handle(struct hub *h, struct conn *c, const struct signal *s);
+
+/* core_metrics.c */
+void metrics_write(const struct hub *h, struct buf *out);
+
+#endif

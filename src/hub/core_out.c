@@ -1,0 +1,311 @@
+#include "hub/core_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+struct text *text_new(struct hub *h, const struct signal *s)
+{
+    struct buf b;
+    buf_init(&b, SIGNAL_MAX);
+    struct text *t = signal_write(&b, s) == 0 ? malloc(sizeof *t + b.n) : NULL;
+    if (t) {
+        t->refs = 1;
+        t->n = (uint32_t)b.n;
+        memcpy(t->data, b.p, b.n);
+        h->held += sizeof *t + t->n;
+    }
+    buf_done(&b);
+    return t;
+}
+
+void text_drop(struct hub *h, struct text *t)
+{
+    if (!t || --t->refs > 0)
+        return;
+    h->held -= sizeof *t + t->n;
+    free(t);
+}
+
+bool conn_idle(const struct conn *c)
+{
+    return queue_empty(&c->text) && queue_empty(&c->control) && queue_empty(&c->data) && c->dropped == 0;
+}
+
+void conn_ready(struct hub *h, struct conn *c)
+{
+    if (c->out != OUT_IDLE)
+        return;
+    c->out = OUT_LISTED;
+    list_append(&h->ready, &c->ready);
+}
+
+/* A record in one of c's queues, counted in the memory of all; NULL where that is used up. */
+static uint8_t *push(struct hub *h, struct queue *q, size_t n)
+{
+    size_t before = q->held;
+    if (h->held + n > (size_t)h->limits.queue_memory_mib << 20)
+        return NULL;
+    uint8_t *at = queue_push(q, n);
+    h->held += q->held - before;
+    return at;
+}
+
+static void pop(struct hub *h, struct queue *q)
+{
+    size_t before = q->held;
+    queue_pop(q);
+    h->held -= before - q->held;
+}
+
+static struct text *text_at(const struct queue *q)
+{
+    struct text *t;
+    memcpy(&t, queue_peek(q).p, sizeof t);
+    return t;
+}
+
+static void pop_text(struct hub *h, struct conn *c)
+{
+    struct text *t = text_at(&c->text);
+    pop(h, &c->text);
+    c->text_bytes -= t->n;
+    text_drop(h, t);
+}
+
+void conn_drop_queues(struct hub *h, struct conn *c, bool texts_too)
+{
+    while (!queue_empty(&c->control))
+        pop(h, &c->control);
+    while (!queue_empty(&c->data))
+        pop(h, &c->data);
+    c->dropped = 0;
+    while (texts_too && !queue_empty(&c->text))
+        pop_text(h, c);
+}
+
+void conn_push(struct hub *h, struct conn *c, struct text *t)
+{
+    if (!t || c->closing)
+        return;
+    bool room = c->text_bytes + t->n <= h->limits.text_queue_bytes;
+    uint8_t *at = room ? push(h, &c->text, sizeof t) : NULL;
+    if (!at) {
+        h->count.closed_slow++;
+        hub_note(h, LOG_INFO, "slow-reader", "ip=%s waiting_bytes=%zu", addr_short((char[64]){0}, &c->remote),
+                 c->text_bytes);
+        conn_drop_queues(h, c, true);
+        conn_doom(h, c, CLOSE_TRY_LATER, "too slow");
+        return;
+    }
+    memcpy(at, &t, sizeof t);
+    t->refs++;
+    c->text_bytes += t->n;
+    conn_ready(h, c);
+}
+
+void conn_send(struct hub *h, struct conn *c, const struct signal *s)
+{
+    struct text *t = text_new(h, s);
+    conn_push(h, c, t);
+    text_drop(h, t);
+}
+
+static void send_error(struct hub *h, struct conn *c, const char *code, const char *text,
+                       const struct error_about *about)
+{
+    struct signal s = {.type = SIGNAL_ERROR};
+    snprintf(s.u.error.code, sizeof s.u.error.code, "%s", code);
+    snprintf(s.u.error.message, sizeof s.u.error.message, "%s", text);
+    if (about) {
+        s.u.error.ref = about->ref;
+        s.u.error.has_party = about->party != NULL;
+        s.has_from = about->node != NULL;
+        if (about->party)
+            memcpy(s.u.error.party, about->party, PARTY_ID_LEN);
+        if (about->node)
+            memcpy(s.from, about->node, NODE_ID_LEN);
+    }
+    conn_send(h, c, &s);
+}
+
+void conn_error(struct hub *h, struct conn *c, enum signal_error e, const struct error_about *about)
+{
+    h->count.errors[e]++;
+    send_error(h, c, signal_error_code(e), signal_error_text(e), about);
+}
+
+void conn_refuse(struct hub *h, struct conn *c, enum party_verdict v, const struct error_about *about)
+{
+    h->count.verdicts[v]++;
+    /* A moved head is the everyday case, and known to nodes by the name that the protocol gives it. */
+    send_error(h, c, v == PARTY_STALE ? signal_error_code(SIGERR_STALE_HEAD) : party_verdict_name(v),
+               party_verdict_text(v), about);
+}
+
+/* ---- relay frames ---- */
+
+static void note_drop(struct conn *c)
+{
+    if (c->dropped < UINT32_MAX)
+        c->dropped++;
+}
+
+/* Makes room for n bytes by dropping the oldest: data first, control frames only for other control frames. */
+static bool make_room(struct hub *h, struct conn *c, size_t n, bool control)
+{
+    size_t max = h->limits.relay_queue_bytes;
+    if (n > max)
+        return false;
+    while (c->control.bytes + c->data.bytes + n > max) {
+        struct queue *from = !queue_empty(&c->data) ? &c->data : &c->control;
+        if (from == &c->control && !control)
+            return false;
+        pop(h, from);
+        note_drop(c);
+        if (from == &c->data)
+            h->count.dropped_data++;
+        else
+            h->count.dropped_control++;
+    }
+    return true;
+}
+
+void conn_relay(struct hub *h, struct conn *c, const struct relay_frame *f)
+{
+    if (c->closing)
+        return;
+    bool control = f->kind != RELAY_DATA;
+    size_t n = RELAY_HEADER_LEN + f->payload.n;
+    uint8_t *at = make_room(h, c, n, control) ? push(h, control ? &c->control : &c->data, n) : NULL;
+    conn_ready(h, c);
+    if (!at) {
+        note_drop(c);
+        if (control)
+            h->count.dropped_control++;
+        else
+            h->count.dropped_data++;
+        return;
+    }
+    struct wr w = wr_of(at, n);
+    relay_frame_write(&w, f);
+    if (f->kind == RELAY_DATA || f->kind == RELAY_CONTROL) {
+        h->count.relay_frames++;
+        h->count.relay_bytes += n;
+    }
+}
+
+/* Moves frames from q to the end of out while they fit into `until` bytes. */
+static void pack(struct hub *h, struct queue *q, struct buf *out, size_t until)
+{
+    while (!queue_empty(q)) {
+        struct bytes f = queue_peek(q);
+        if (out->n + f.n > until || buf_add(out, f) < 0)
+            return;
+        pop(h, q);
+    }
+}
+
+static void take_relay(struct hub *h, struct conn *c, struct buf *out)
+{
+    size_t start = out->n, end = start + RELAY_MESSAGE_MAX;
+    if (c->dropped > 0) {
+        uint8_t notice[RELAY_HEADER_LEN + 4];
+        relay_header_write(notice, RELAY_DROPPED, 0, 4);
+        struct wr w = wr_of(notice + RELAY_HEADER_LEN, 4);
+        wr_u32(&w, c->dropped);
+        if (buf_add(out, bytes_of(notice, sizeof notice)) == 0)
+            c->dropped = 0;
+    }
+    /* Where both wait, room for one data frame of any size is kept. */
+    bool both = !queue_empty(&c->control) && !queue_empty(&c->data);
+    pack(h, &c->control, out, both ? end - RELAY_HEADER_LEN - RELAY_PAYLOAD_MAX : end);
+    pack(h, &c->data, out, end);
+}
+
+/* ---- the edge takes ---- */
+
+static bool take_text(struct hub *h, struct conn *c, struct buf *out)
+{
+    if (queue_empty(&c->text) && session_streaming(c))
+        session_stream(h, c);
+    if (queue_empty(&c->text))
+        return false;
+    struct text *t = text_at(&c->text);
+    if (buf_add(out, bytes_of(t->data, t->n)) < 0)
+        return false;
+    pop_text(h, c);
+    return true;
+}
+
+/* Nothing waits any more: a doomed connection may now be closed. */
+static void run_dry(struct hub *h, struct conn *c)
+{
+    c->out = OUT_IDLE;
+    if (c->ended)
+        conn_close_list(h, c);
+}
+
+void conn_close_list(struct hub *h, struct conn *c)
+{
+    if (!c->close_listed)
+        list_append(&h->closing, &c->close);
+    c->close_listed = true;
+}
+
+bool hub_take(struct hub *h, hub_conn id, struct buf *out, bool *binary, usec_t now)
+{
+    struct conn *c = map_get(h->conns, &id);
+    if (!c)
+        return false;
+    h->now = now;
+    if (c->out == OUT_LISTED)
+        list_leave(&c->ready);
+    c->out = OUT_NAMED;
+    size_t before = out->n;
+    bool frames = !queue_empty(&c->control) || !queue_empty(&c->data) || c->dropped > 0;
+    *binary = false;
+    if (frames && c->texts_row >= TEXTS_IN_A_ROW) {
+        c->texts_row = 0;
+        take_relay(h, c, out);
+        *binary = true;
+    } else if (take_text(h, c, out)) {
+        c->texts_row = frames ? (uint8_t)(c->texts_row + 1) : 0;
+    } else if (frames) {
+        c->texts_row = 0;
+        take_relay(h, c, out);
+        *binary = true;
+    }
+    hub_settle(h);
+    if (out->n > before)
+        return true;
+    run_dry(h, c);
+    return false;
+}
+
+bool hub_ready(struct hub *h, hub_conn *id)
+{
+    struct list *l = list_first(&h->ready);
+    if (!l)
+        return false;
+    struct conn *c = LIST_OWNER(l, struct conn, ready);
+    list_leave(l);
+    c->out = OUT_NAMED;
+    *id = c->id;
+    return true;
+}
+
+bool hub_close_next(struct hub *h, hub_conn *id, uint16_t *code, const char **reason)
+{
+    struct list *l = list_first(&h->closing);
+    if (!l)
+        return false;
+    struct conn *c = LIST_OWNER(l, struct conn, close);
+    list_leave(l);
+    *id = c->id;
+    *code = c->close_code;
+    *reason = c->close_reason;
+    return true;
+}

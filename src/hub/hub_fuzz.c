@@ -1,0 +1,316 @@
+/* A script of connections, messages and time against the hub's core. Three devices can log in with real
+ * signatures and are members of a party, so that what lies behind the login is reached. After each step the
+ * books must balance. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "hub/core.h"
+#include "party/party.h"
+
+#define DEVICES 3
+#define CONNS   6
+#define UNIX    1800000000ull
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Made once: keys cost too much for every input. */
+static struct {
+    bool made;
+    struct sign_key *keys[DEVICES];
+    uint8_t ids[DEVICES][NODE_ID_LEN];
+    struct buf
+        log[2 * DEVICES]; /* genesis, invite, admits; the last one is kept back for the script to append */
+    size_t log_count;
+    uint8_t party[PARTY_ID_LEN];
+    struct rng_seeded seeded;
+    struct rng rng;
+} world;
+
+struct run {
+    struct store store;
+    struct hub *hub;
+    usec_t now;
+    hub_conn last;
+    struct {
+        hub_conn id;
+        uint8_t nonce[SIGNAL_NONCE_LEN];
+    } conns[CONNS];
+};
+
+static void must(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static struct buf *log_next(void)
+{
+    struct buf *b = &world.log[world.log_count++];
+    buf_init(b, ENTRY_MAX);
+    return b;
+}
+
+static void make_world(void)
+{
+    enum party_verdict v;
+    uint8_t secret[32];
+    struct party_author a[DEVICES];
+    world.rng = rng_seeded(&world.seeded, 1);
+    for (int i = 0; i < DEVICES; i++) {
+        struct sign_seed seed;
+        memset(&seed, i + 1, sizeof seed);
+        world.keys[i] = sign_key_new(&seed);
+        must(world.keys[i]);
+        node_id_of(world.ids[i], sign_key_public(world.keys[i]));
+        a[i] = (struct party_author){.key = world.keys[i], .rng = world.rng, .now_unix_s = UNIX};
+        memcpy(a[i].id, world.ids[i], NODE_ID_LEN);
+    }
+    struct party_genesis_args args = {"fuzz", "owner", MODE_TAP, 0};
+    struct buf *b = log_next();
+    must(party_make_genesis(b, &a[0], &args) == 0);
+    struct party *p = party_open(buf_bytes(b), UNIX, &v);
+    must(p);
+    memcpy(world.party, party_id(p), PARTY_ID_LEN);
+    b = log_next();
+    must(party_make_invite(b, p, &a[0], 5, UNIX + 3600, ROLE_MEMBER, secret) == PARTY_OK);
+    must(party_append(p, buf_bytes(b), UNIX) == PARTY_OK);
+    for (int i = 1; i < DEVICES; i++) {
+        b = log_next();
+        must(party_make_join(b, p, &a[i], secret, "joiner") == PARTY_OK);
+        must(party_append(p, buf_bytes(b), UNIX) == PARTY_OK);
+    }
+    b = log_next();
+    must(party_make_remove(b, p, &a[0], world.ids[2]) == PARTY_OK);
+    party_free(p);
+    world.made = true;
+}
+
+static void fill_store(struct store *s)
+{
+    must(s->ops->party_create(s->ctx, world.party, buf_bytes(&world.log[0]), UNIX) == 0);
+    for (size_t i = 1; i + 1 < world.log_count; i++) {
+        struct store_append a = {
+            .party = world.party, .seq = i, .hash = world.party, .entry = buf_bytes(&world.log[i])};
+        must(s->ops->party_append(s->ctx, &a) == 0);
+    }
+}
+
+static int conn_at(const struct run *r, hub_conn id)
+{
+    for (int i = 0; i < CONNS; i++) {
+        if (r->conns[i].id == id)
+            return i;
+    }
+    return -1;
+}
+
+/* What the hub says must be readable; challenges are kept for logins. */
+static void check_message(struct run *r, hub_conn id, struct bytes m, bool binary)
+{
+    if (binary) {
+        struct rd rd = rd_of(m);
+        struct relay_frame f;
+        while (relay_frame_read(&f, &rd) == 1)
+            ;
+        must(rd_ok(&rd) && m.n <= RELAY_MESSAGE_MAX);
+        return;
+    }
+    struct signal s;
+    int at = conn_at(r, id);
+    must(signal_read(&s, m) == 0);
+    if (s.type == SIGNAL_CHALLENGE && at >= 0)
+        memcpy(r->conns[at].nonce, s.u.challenge.nonce, SIGNAL_NONCE_LEN);
+    signal_done(&s);
+}
+
+static void take_all(struct run *r, hub_conn id)
+{
+    struct buf b;
+    bool binary;
+    buf_init(&b, RELAY_MESSAGE_MAX);
+    while (hub_take(r->hub, id, &b, &binary, r->now)) {
+        check_message(r, id, buf_bytes(&b), binary);
+        buf_clear(&b);
+    }
+    buf_done(&b);
+}
+
+static void pump(struct run *r)
+{
+    hub_conn id;
+    uint16_t code;
+    const char *reason;
+    struct hub_event ev;
+    while (hub_ready(r->hub, &id))
+        take_all(r, id);
+    while (hub_close_next(r->hub, &id, &code, &reason)) {
+        int at = conn_at(r, id);
+        must(code >= 1000 && reason && at >= 0);
+        r->conns[at].id = 0;
+        hub_closed(r->hub, id, r->now);
+    }
+    while (hub_event(r->hub, &ev))
+        must(ev.event && memchr(ev.text, 0, sizeof ev.text));
+}
+
+static void open_conn(struct run *r, int at)
+{
+    static const uint8_t binding[32] = {1};
+    struct hs_addr a = {.family = at % 2 ? 6 : 4, .ip = {10, 0, 0, (uint8_t)at}, .port = 1};
+    if (r->conns[at].id)
+        return;
+    r->conns[at].id = ++r->last;
+    if (hub_open(r->hub, r->last, &a, binding, r->now) != 0)
+        r->conns[at].id = 0;
+    else
+        take_all(r, r->last);
+}
+
+static void say(struct run *r, int at, const struct signal *s)
+{
+    struct buf b;
+    buf_init(&b, SIGNAL_MAX);
+    if (signal_write(&b, s) == 0)
+        hub_text(r->hub, r->conns[at].id, buf_bytes(&b), r->now);
+    buf_done(&b);
+}
+
+static void login(struct run *r, int at, int device)
+{
+    struct signal s = {.type = SIGNAL_LOGIN};
+    uint8_t msg[96] = {0};
+    memcpy(s.u.login.node, world.ids[device], NODE_ID_LEN);
+    s.u.login.keys = *sign_key_public(world.keys[device]);
+    strcpy(s.u.login.name, "fuzz");
+    memcpy(msg, r->conns[at].nonce, 32);
+    msg[32] = 1;
+    memcpy(msg + 64, world.ids[device], 32);
+    must(sign_make(world.keys[device], "warren login v1", bytes_of(msg, sizeof msg), &world.rng,
+                   s.u.login.signature) == 0);
+    say(r, at, &s);
+}
+
+static void join(struct run *r, int at, uint8_t since)
+{
+    struct signal s = {.type = SIGNAL_JOIN, .u.join.since = since};
+    memcpy(s.u.join.party, world.party, PARTY_ID_LEN);
+    say(r, at, &s);
+}
+
+static void append_last(struct run *r, int at)
+{
+    struct signal s = {.type = SIGNAL_LOG, .u.log.op = LOG_OP_APPEND, .u.log.count = 1};
+    memcpy(s.u.log.party, world.party, PARTY_ID_LEN);
+    s.u.log.entries[0] = buf_bytes(&world.log[world.log_count - 1]);
+    say(r, at, &s);
+}
+
+/* A message whose kind comes from the script and whose fields are right. */
+static void well_formed(struct run *r, int at, struct rd *in)
+{
+    struct signal s = {.type = (enum signal_type)(rd_u8(in) % SIGNAL_TYPE_COUNT)};
+    s.has_to = true;
+    memcpy(s.to, world.ids[rd_u8(in) % DEVICES], NODE_ID_LEN);
+    switch (s.type) {
+    case SIGNAL_LEAVE:
+        memcpy(s.u.leave.party, world.party, PARTY_ID_LEN);
+        break;
+    case SIGNAL_PRESENCE:
+        memcpy(s.u.presence.party, world.party, PARTY_ID_LEN);
+        s.u.presence.seq = rd_u8(in);
+        break;
+    case SIGNAL_LOG:
+        s.u.log.op = LOG_OP_GET;
+        memcpy(s.u.log.party, world.party, PARTY_ID_LEN);
+        s.u.log.seq = rd_u8(in);
+        break;
+    case SIGNAL_SIGNAL:
+    case SIGNAL_OFFER:
+    case SIGNAL_ANSWER:
+    case SIGNAL_ICE_CANDIDATE:
+        memcpy(s.u.forward.party, world.party, PARTY_ID_LEN);
+        s.u.forward.data = rd_bytes(in, 4);
+        break;
+    default:
+        break;
+    }
+    say(r, at, &s);
+}
+
+static void step(struct run *r, struct rd *in)
+{
+    uint8_t op = rd_u8(in);
+    int at = op % CONNS;
+    struct bytes some;
+    switch (op / CONNS % 11) {
+    case 0:
+        open_conn(r, at);
+        break;
+    case 1:
+        some = rd_block16(in, 2000);
+        hub_text(r->hub, r->conns[at].id, some, r->now);
+        break;
+    case 2:
+        some = rd_block16(in, 4000);
+        hub_binary(r->hub, r->conns[at].id, some, r->now);
+        break;
+    case 3:
+        if (r->conns[at].id)
+            hub_closed(r->hub, r->conns[at].id, r->now);
+        r->conns[at].id = 0;
+        break;
+    case 4:
+        open_conn(r, at);
+        login(r, at, rd_u8(in) % DEVICES);
+        break;
+    case 5:
+        join(r, at, rd_u8(in));
+        break;
+    case 6:
+        well_formed(r, at, in);
+        break;
+    case 7:
+        append_last(r, at);
+        break;
+    case 8:
+        r->now += (usec_t)rd_u8(in) * SEC;
+        hub_tick(r->hub, r->now);
+        break;
+    case 9:
+        hub_alive(r->hub, r->conns[at].id, r->now);
+        return; /* nobody reads for once */
+    default:
+        if (rd_u8(in) == 0)
+            hub_shutdown(r->hub, r->now);
+    }
+    if (op < 200)
+        pump(r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct run r = {.now = 1000 * SEC};
+    struct hub_config c = {.unix_s = UNIX};
+    struct rng_seeded seeded;
+    struct hub_stats st;
+    if (!world.made)
+        make_world();
+    must(store_memory_open(&r.store) == 0);
+    fill_store(&r.store);
+    hub_limits_default(&c.limits);
+    c.limits.relay_queue_bytes = 16384;
+    c.store = r.store;
+    c.rng = rng_seeded(&seeded, 7);
+    r.hub = hub_new(&c, r.now);
+    must(r.hub);
+    struct rd in = rd_of(bytes_of(data, size));
+    for (int n = 0; n < 200 && rd_left(&in) > 0; n++) {
+        step(&r, &in);
+        hub_stats(r.hub, &st);
+        must(st.logged_in <= st.connections && st.connections <= CONNS);
+    }
+    pump(&r);
+    hub_free(r.hub);
+    store_close(&r.store);
+    return 0;
+}

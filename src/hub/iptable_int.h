@@ -1,0 +1,34 @@
+/* What the hub remembers of an address: IPv4 whole, IPv6 by its /64. Bounded: addresses without connections
+ * are forgotten, the longest unused first. */
+#ifndef WARREN_HUB_IPTABLE_INT_H
+#define WARREN_HUB_IPTABLE_INT_H
+
+#include "base/ratelimit.h"
+#include "hub/list_int.h"
+#include "wire/hs.h"
+
+#define IP_KEY_LEN 16
+
+struct ip_entry {
+    uint8_t key[IP_KEY_LEN];
+    uint32_t conns;
+    struct ratelimit logins, http;
+    struct list idle; /* oldest first, while conns is 0 */
+};
+
+struct iptable;
+/* idle_max: entries without connections. */
+struct iptable *iptable_new(size_t idle_max, uint32_t logins_per_minute, uint32_t http_per_minute,
+                            uint64_t seed);
+void iptable_free(struct iptable *t);
+/* NULL when memory fails. An entry without connections is valid until the next call. */
+struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t now);
+void iptable_hold(struct iptable *t, struct ip_entry *e);
+void iptable_release(struct iptable *t, struct ip_entry *e);
+size_t iptable_count(const struct iptable *t);
+/* One of so many per minute. */
+bool ip_take(struct ratelimit *per_minute, usec_t now);
+/* An IPv4 address inside an IPv6 one (::ffff:a.b.c.d) becomes what it is. */
+void ip_canonical(struct hs_addr *a);
+
+#endif
