@@ -60,7 +60,7 @@ void node_clock(struct node *n, usec_t now, uint64_t unix_s);
 /* The link to the hub. After NODE_HUB_CONNECT the edge answers with node_hub_up or node_hub_down. */
 void node_hub_up(struct node *n, const uint8_t binding[32], usec_t now);
 void node_hub_text(struct node *n, struct bytes text, usec_t now);
-/* One binary message: relay frames, decrypted in place. */
+/* One binary message: relay frames; copied, and may be changed. */
 void node_hub_binary(struct node *n, uint8_t *message, size_t len, usec_t now);
 /* why: a sentence for people ("connection refused"); permanent: trying again is no use without a person (pin mismatch). */
 void node_hub_down(struct node *n, const char *why, usec_t now);
@@ -105,13 +105,14 @@ struct node_out {
     struct hub_address hub;
     uint32_t party_ref, request;
     struct node_device device;
-    char name[80];     /* NODE_SAVE: "party-<hex of id>" or "hub"; NODE_LOG: event */
+    char name[80];     /* NODE_SAVE: "party-<hex of id>", or "hub" (its address, for hub_address_read); NODE_LOG: event */
     struct bytes data; /* valid until the next call into the node */
     bool final;
     int level;
 };
 bool node_output(struct node *n, usec_t now, struct node_out *out);
 void node_save_failed(struct node *n, const char *name, const char *why, usec_t now);
+/* Absolute, and no later than it must be; a tick that finds nothing to do is harmless. */
 usec_t node_wake(const struct node *n);
 void node_tick(struct node *n, usec_t now);
 /* Leaves politely: closes sessions, says leave to the hub. Then pull outputs once more. */

@@ -1,0 +1,591 @@
+/* What the parts of the engine share (engine.c and its neighbours); nobody else includes this. One file per
+ * noun: link (hub_link.c), queue of outputs (outputs.c), peers and their sessions (peers.c, handshakes.c,
+ * messages.c), parties and their logs (parties.c, log_sync.c), requests of people (requests.c, changes.c,
+ * joining.c, looking.c), what is shown (status.c, metrics.c). */
+#ifndef WARREN_NODE_ENGINE_INT_H
+#define WARREN_NODE_ENGINE_INT_H
+
+#include <jansson.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/ratelimit.h"
+
+#include "crypto/hash.h"
+#include "crypto/secret.h"
+#include "node/engine.h"
+
+/* Bounds that nobody needs to change. */
+#define HUB_PROTOCOL  1                  /* the version in the hub's challenge */
+#define LINK_OPEN_MAX (20 * SEC)         /* from NODE_HUB_CONNECT to welcome */
+#define LINK_TEXT_MAX (2u * 1024 * 1024) /* bytes of text waiting for the hub: then the link is made again   \
+                                          */
+#define LINK_CONTROL_MAX (256u * 1024)   /* bytes of handshakes waiting for the hub */
+#define LINK_WHY_CAP     320
+#define LINK_STABLE      (10 * SEC) /* a link that lived so long begins its back-off anew */
+#define CLOCK_OFF_S      300        /* difference to the hub's calendar that is worth a warning */
+#define PARTIES_CAP      64         /* what limits.parties may be at most */
+#define PEERS_MAX        16384
+#define STRANGERS_MAX    64
+#define ALERTS_MAX       32
+#define ALERT_TEXT_CAP   256
+#define REQUESTS_MAX     32
+#define REQUEST_MAX      8192 /* bytes of one request */
+#define OUTS_MAX         1024 /* outputs waiting other than frames and log lines */
+#define OUT_LOGS_MAX     256
+#define FRAMES_OUT_MAX   4096           /* frames waiting for devices */
+#define ARENA_MAX        (1024u * 1024) /* their bytes */
+#define WAIT_FRAMES      8              /* frames that wait for one peer's handshake */
+#define WAIT_BYTES       (16u * 1024)
+#define WAIT_LIFE        (3 * SEC)
+#define WAIT_TOTAL       (1024u * 1024) /* bytes of such frames for all peers */
+#define EXISTING_WAIT    (3 * SEC)      /* a member of old gives a newcomer so long to begin */
+#define RETRY_PEER_MIN   (1 * SEC)
+#define RETRY_PEER_MAX   (60 * SEC)
+#define OLD_SESSION_LIFE (5 * SEC) /* a replaced session still receives what is under way */
+#define DEGRADED_LOSS    0.05
+#define STALE_TRIES      5
+#define HUB_TRIES        3         /* failed connections after which a waiting request gives up */
+#define GAP_HUB_WAIT     (2 * SEC) /* how long the hub has to deliver what a peer has */
+#define GAP_PEER_WAIT    (2 * SEC)
+#define GAP_PEER_TRIES   5 /* questions without progress */
+#define GAP_QUIET        (10 * SEC)
+#define LOG_GET_ENTRIES  8    /* entries in answer to one LOG_GET */
+#define LOG_GETS_PER_S   8    /* answered to one peer */
+#define LOG_PART_MAX     4096 /* bytes of an entry in one LOG_ENTRY */
+#define DEVICE_RETRY     (60 * SEC)
+#define SAVE_RETRY       (30 * SEC)
+#define JOIN_AGAIN       (30 * SEC) /* after the hub refused to show us a party of ours */
+#define HEAL_PAUSE       (5 * SEC)  /* after the hub said rate_limited */
+#define PING_TIMEOUT     (2 * SEC)
+#define PING_CONNECT_MAX (10 * SEC)
+#define PING_COUNT_MAX   100000
+#define PING_WINDOW      64 /* pings of one request under way */
+#define NETCHECK_WAIT    (3 * SEC)
+#define PATH_RELAY_ID    1u
+
+/* Types of control messages between engines, inside a session (doc/protocol/node.md section 4). */
+enum message_type {
+    MSG_PROBE = 0,
+    MSG_PROBE_ANSWER = 1,
+    MSG_PING = 2,
+    MSG_PONG = 3,
+    MSG_LOG_GET = 4,
+    MSG_LOG_ENTRY = 5
+};
+
+/* ---- Counters; names in metrics.c. */
+enum node_counter {
+    COUNT_HUB_CONNECTS,
+    COUNT_HUB_LOST,
+    COUNT_HUB_BAD_TEXT,
+    COUNT_HUB_BAD_BINARY,
+    COUNT_HUB_ERRORS,
+    COUNT_TEXT_OVERFLOW,
+    COUNT_TX_DATA_DROPPED,
+    COUNT_TX_CONTROL_DROPPED,
+    COUNT_TX_NO_LINK,
+    COUNT_RELAY_GONE,
+    COUNT_RELAY_DROPPED,
+    COUNT_HELLO_RATE,
+    COUNT_HELLO_UNKNOWN,
+    COUNT_HELLO_FULL,
+    COUNT_HELLO_REFUSED,
+    COUNT_UNKNOWN_INDEX,
+    COUNT_BAD_DATAGRAM,
+    COUNT_UNKNOWN_PARTY,
+    COUNT_WRONG_KIND,
+    COUNT_NO_DEVICE,
+    COUNT_NO_PEER,
+    COUNT_NO_SESSION,
+    COUNT_SEAL_FAILED,
+    COUNT_WAIT_EXPIRED,
+    COUNT_FRAMES_OUT_FULL,
+    COUNT_HANDSHAKES_BEGUN,
+    COUNT_HANDSHAKES_ANSWERED,
+    COUNT_SESSIONS_UP,
+    COUNT_SESSIONS_DOWN,
+    COUNT_RESUMES_BEGUN,
+    COUNT_RESUMES_PROVEN,
+    COUNT_RESUMES_FAILED,
+    COUNT_REKEYS,
+    COUNT_PATHS_DEAD,
+    COUNT_PEER_BAD_MESSAGE,
+    COUNT_PEER_BAD_ENTRY,
+    COUNT_ENTRIES_TAKEN,
+    COUNT_ENTRIES_REFUSED,
+    COUNT_ENTRIES_FROM_PEERS,
+    COUNT_LOG_GETS_SERVED,
+    COUNT_ALERTS,
+    COUNT_LOGS_LOST,
+    COUNT_REQUESTS,
+    COUNT_REQUESTS_FAILED,
+    COUNT_SAVES_FAILED,
+    COUNT_HEALED,
+    COUNT_END
+};
+
+/* ---- Outputs (outputs.c). */
+struct out_item {
+    struct out_item *next;
+    struct node_out o;
+    struct buf data;
+    uint32_t depends; /* party whose save must have succeeded before this says ok; 0: none */
+    bool ok;
+};
+struct out_frame {
+    uint32_t party_ref;
+    size_t at, n; /* in the arena */
+};
+struct outputs {
+    struct out_item *head, **tail, *last; /* last: what node_output gave, until the next call */
+    size_t count, logs;
+    struct buf arena;
+    struct out_frame *frames; /* FRAMES_OUT_MAX */
+    size_t frame_at, frame_count;
+    struct buf save; /* the last NODE_SAVE */
+};
+
+/* ---- The link to the hub (hub_link.c). */
+enum link_state { LINK_OFF, LINK_WAIT, LINK_CONNECTING, LINK_CHALLENGE, LINK_LOGIN, LINK_READY };
+struct link_text {
+    struct link_text *next;
+    size_t n;
+    uint8_t p[];
+};
+struct ring {
+    uint8_t *p;
+    size_t cap, head, used;
+};
+struct link {
+    enum link_state state;
+    bool have_hub;
+    bool kept; /* given by the configuration or proven by a login: not forgotten when a join fails */
+    bool save_due;
+    struct hub_address hub;
+    char label[HUB_HOST_MAX + 16]; /* HOST:PORT */
+    uint8_t binding[32], nonce[SIGNAL_NONCE_LEN];
+    usec_t retry_at, open_until, heard, ping_at, ping_sent, rtt;
+    uint64_t ping_token;
+    unsigned failures;     /* in a row */
+    uint64_t failed_total; /* ever: requests remember where it stood */
+    char why[LINK_WHY_CAP];
+    uint32_t relay;
+    char seen[64];
+    uint32_t next_ref;
+    struct link_text *texts, **text_tail;
+    size_t text_bytes;
+    struct buf control;
+    struct ring data;
+    bool told;     /* NODE_HUB_WAITING was given for what waits now */
+    bool overflow; /* text did not fit: the link is to be made again */
+    usec_t ready_at;
+};
+
+/* ---- Peers (peers.c). */
+struct peer_session {
+    struct session *s;
+    struct node_peer *peer;
+    uint32_t index;
+    bool ours, up;               /* ours: begun by us */
+    usec_t dies;                 /* an old one */
+    uint8_t hello[HS_NONCE_LEN]; /* of the HELLO that we answered */
+};
+struct wait_frame {
+    struct wait_frame *next;
+    uint32_t party_ref;
+    usec_t until;
+    size_t n;
+    uint8_t p[]; /* DATA_HEADROOM, n bytes, DATA_TAILROOM */
+};
+struct peer_totals {
+    uint64_t tx_bytes, rx_bytes, rekeys;
+};
+struct node_peer {
+    uint32_t ref; /* the virtual LANs' number for it; slot + 1 */
+    uint8_t id[NODE_ID_LEN];
+    uint32_t relay;                        /* 0: not at the hub, for all we know */
+    uint64_t at_hub;                       /* bit np->bit: the hub shows it in that party */
+    struct peer_session *cur, *next, *old; /* keys in use; a handshake; what cur replaced */
+    struct paths *paths;
+    bool resuming, doomed;
+    usec_t start_at; /* next try of a handshake or RESUME; USEC_NEVER none */
+    unsigned tries;
+    usec_t wake;
+    bool dirty;
+    struct node_peer *dirty_next;
+    struct wait_frame *wait, **wait_tail;
+    size_t wait_count, wait_bytes;
+    usec_t seen;
+    struct peer_totals past; /* of sessions that are gone */
+    struct ratelimit log_gets;
+    uint8_t *part; /* an entry that comes in parts; ENTRY_MAX bytes or NULL */
+    size_t part_have, part_total;
+    uint64_t part_seq;
+};
+
+/* ---- Parties (parties.c, log_sync.c). */
+enum np_state { NP_JOINING, NP_ACTIVE, NP_REMOVED };
+enum dev_state { DEV_NONE, DEV_OPENING, DEV_OPEN, DEV_FAILED };
+struct log_gap {
+    bool open, asked_peer;
+    struct hs_head claim;
+    uint32_t peer_ref;
+    uint64_t at_seq; /* ours when last asked */
+    unsigned tries;
+    usec_t next, quiet;
+};
+struct log_heal {
+    bool done, running,
+        create; /* create: the hub has not even the first entry; done: the one round of this connection */
+    uint64_t next, until;
+    uint32_t ref;
+    usec_t again;
+};
+struct stranger {
+    uint8_t id[NODE_ID_LEN];
+    uint32_t relay;
+};
+struct node_party {
+    uint32_t ref;
+    enum np_state state;
+    unsigned bit; /* in node_peer.at_hub */
+    uint8_t id[PARTY_ID_LEN];
+    uint32_t tag;
+    struct party *log; /* NULL: joining, nothing came yet */
+    struct vnet *vnet;
+    enum dev_state dev;
+    struct node_device dev_config;
+    char dev_name[32], dev_error[ALERT_TEXT_CAP];
+    usec_t dev_retry;
+    bool device_wanted, leaving;
+    uint16_t mtu;    /* 0: the default */
+    bool subscribed; /* the hub answered our join of this connection to its end */
+    bool join_sent, asking;
+    bool pending; /* entries were taken that np_changed has not seen */
+    usec_t join_again;
+    uint64_t asked_head; /* our head when we asked */
+    struct log_gap gap;
+    struct log_heal heal;
+    struct stranger strangers[STRANGERS_MAX]; /* shown by the hub, but not in our copy of the log yet */
+    size_t stranger_count;
+    uint32_t switch_ip4; /* our address as the switch knows it */
+    uint32_t *refs;      /* of the peers that the switch knows */
+    size_t ref_count;
+    bool save_due;
+    usec_t save_retry;
+};
+
+struct alert {
+    uint32_t party_ref;
+    uint8_t party[PARTY_ID_LEN];
+    char code[32], text[ALERT_TEXT_CAP], source[NODE_ID_TEXT_CAP];
+    uint64_t since, count;
+};
+
+/* ---- Requests (requests.c and what follows). */
+enum change_kind {
+    CHANGE_INVITE,
+    CHANGE_REVOKE,
+    CHANGE_REMOVE,
+    CHANGE_LEAVE,
+    CHANGE_ROLE,
+    CHANGE_RENAME,
+    CHANGE_LEASE,
+    CHANGE_POLICY
+};
+struct change {
+    enum change_kind kind;
+    uint8_t subject[NODE_ID_LEN];
+    uint32_t uses;
+    uint64_t expires;
+    enum party_role role;
+    char name[NAME_CAP];
+    uint16_t host;
+    struct party_policy policy;
+    uint8_t secret[INVITE_SECRET_LEN];
+};
+struct ping_sent {
+    uint64_t nonce;
+    uint64_t seq;
+    usec_t at; /* 0: the slot is free */
+};
+struct pinging {
+    uint32_t peer_ref;
+    uint8_t peer[NODE_ID_LEN];
+    uint64_t count, sent, received, lost;
+    usec_t interval, next, connect_until;
+    double min, max, sum;
+    struct ping_sent under_way[PING_WINDOW];
+};
+enum request_kind { REQUEST_CHANGE, REQUEST_CREATE, REQUEST_JOIN, REQUEST_PING, REQUEST_NETCHECK };
+enum request_step { STEP_HUB, STEP_FETCH, STEP_DEVICE, STEP_ACK, STEP_UP };
+struct request {
+    uint32_t id;
+    enum request_kind kind;
+    enum request_step step;
+    bool gone;
+    usec_t deadline;
+    uint64_t failed_before; /* link.failed_total at the start */
+    uint32_t party_ref;
+    uint32_t op_ref;
+    unsigned tries;
+    bool sent_once; /* the entry may have reached the hub before the link broke */
+    struct buf entry;
+    struct change change;
+    struct invite invite;
+    enum party_mode mode; /* of a party to be created */
+    uint32_t net4;
+    uint64_t token; /* netcheck: the hub ping that it waits for */
+    struct pinging *ping;
+};
+
+struct node {
+    struct node_limits limits;
+    struct session_limits session_limits;
+    struct sign_key *key;
+    uint8_t id[NODE_ID_LEN];
+    char name[NAME_CAP];
+    struct rng rng;
+    bool no_device, prefer_aes, started, stopping;
+    uint64_t unix_s;
+    usec_t unix_at, started_at;
+    usec_t wake; /* no later than the next deadline */
+    struct link link;
+    struct outputs out;
+    struct node_party *parties[PARTIES_CAP];
+    size_t party_count;
+    uint32_t next_party_ref;
+    struct node_peer **peers; /* by ref - 1; holes are NULL */
+    size_t peer_slots, peer_cap, peer_count, doomed;
+    struct map *by_id, *by_index, *by_relay; /* peers, sessions, peers */
+    struct node_peer *dirty;
+    size_t begun, half_open, wait_bytes;
+    struct ratelimit hellos;
+    struct request *requests[REQUESTS_MAX];
+    size_t request_count;
+    struct alert alerts[ALERTS_MAX];
+    size_t alert_count;
+    uint64_t counts[COUNT_END];
+    uint64_t session_drops[DROP_COUNT]; /* of sessions that are gone */
+    uint64_t refused[PARTY_VERDICT_COUNT];
+    uint8_t scratch[DATA_OVERHEAD + VNET_FRAME_MAX];
+};
+
+/* engine.c */
+uint64_t node_unix(const struct node *n, usec_t now);
+void node_due(struct node *n, usec_t at);
+
+/* outputs.c */
+int outputs_init(struct outputs *q);
+void outputs_done(struct outputs *q);
+struct out_item *out_add(struct node *n, enum node_out_kind kind); /* NULL: full or no memory */
+void out_log(struct node *n, enum log_level level, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void out_device_open(struct node *n, const struct node_party *np);
+void out_device_close(struct node *n, uint32_t party_ref);
+void out_delete(struct node *n, const char *name);
+/* Room for a whole hub message; NULL when the devices do not keep up. */
+uint8_t *out_arena(struct node *n, size_t len);
+void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len); /* p: inside the arena */
+void out_frame_copy(struct node *n, uint32_t party_ref, struct bytes frame);
+
+/* limits.c is public. */
+
+/* hub_link.c */
+int link_init(struct node *n, const struct node_config *c);
+void link_done(struct link *l);
+bool link_ready(const struct node *n);
+void link_use(struct node *n, const struct hub_address *hub, bool kept, usec_t now);
+void link_forget(struct node *n, usec_t now); /* an unproven hub after a failed join */
+void link_try_now(struct node *n, usec_t now);
+void link_lost(struct node *n, const char *why, bool tell_edge, usec_t now);
+void link_send(struct node *n, const struct signal *s, usec_t now);
+/* A datagram for a peer's relay index. */
+void link_relay(struct node *n, uint32_t relay, bool control, const uint8_t *p, size_t len);
+uint64_t link_ping(struct node *n, usec_t now); /* the token that its pong brings back */
+usec_t link_wake(const struct node *n);
+void link_tick(struct node *n, usec_t now);
+/* ring.c */
+int ring_init(struct ring *r, size_t cap);
+void ring_done(struct ring *r);
+/* Appends a relay frame; the oldest make room. Number of frames dropped. */
+size_t ring_put(struct ring *r, const uint8_t header[RELAY_HEADER_LEN], const uint8_t *p, size_t n);
+/* Moves whole frames to out while they fit into room bytes. */
+size_t ring_take(struct ring *r, struct buf *out, size_t room);
+
+/* peers.c */
+struct node_peer *peer_by_id(const struct node *n, const uint8_t id[NODE_ID_LEN]);
+struct node_peer *peer_by_ref(const struct node *n, uint32_t ref);
+struct node_peer *peer_need(struct node *n, const uint8_t id[NODE_ID_LEN], usec_t now);
+/* No common party any more: closed and freed by the next peers_pump, for its session may be the one that is
+ * speaking. */
+void peer_doom(struct node *n, struct node_peer *p);
+void peers_free(struct node *n);
+/* Whether any party of ours (other than `but`) has it; its key is written to *key where wanted. */
+bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], const struct sign_public **key);
+bool peer_eager(const struct node *n, const uint8_t id[NODE_ID_LEN]);
+/* The hub shows it in np (bit). */
+void peer_online(struct node *n, struct node_peer *p, const struct node_party *np, uint32_t relay,
+                 bool we_came_later, usec_t now);
+/* Not any more in the parties of these bits. */
+void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now);
+void peers_link_lost(struct node *n, usec_t now);
+void peer_adopt(struct node *n, struct node_peer *p,
+                uint32_t relay);                /* its authenticated bytes came from this index */
+bool peer_connected(const struct node_peer *p); /* keys and a usable path */
+enum peer_state { PEER_OFFLINE, PEER_CONNECTING, PEER_CONNECTED, PEER_DEGRADED, PEER_STATE_COUNT };
+enum peer_state peer_state(const struct node_peer *p);
+const char *peer_state_name(enum peer_state s);
+void peer_demand(struct node *n, struct node_peer *p, usec_t now);
+/* buf: DATA_HEADROOM, len bytes, DATA_TAILROOM; sealed in place. */
+void peer_send(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf, size_t len,
+               usec_t now);
+void peer_flush_wait(struct node *n, struct node_peer *p, usec_t now);
+void peer_touch(struct node *n, struct node_peer *p);
+void peers_pump(struct node *n, usec_t now); /* what touched peers have to send */
+void peers_pump_one(struct node *n, struct peer_session *ps, usec_t now);
+void peer_tick(struct node *n, struct node_peer *p, usec_t now);
+void peer_traffic(const struct node_peer *p, struct peer_totals *t);
+
+/* handshakes.c */
+void session_drop_slot(struct node *n, struct peer_session **slot);
+void peer_start(struct node *n, struct node_peer *p, usec_t now);
+void peer_resume(struct node *n, struct node_peer *p, usec_t now);
+void peer_retry_later(struct node *n, struct node_peer *p, usec_t now);
+/* One datagram out of a relay frame, in place. */
+void peers_input(struct node *n, uint32_t relay, uint8_t *p, size_t len, usec_t now);
+void peer_events(struct node *n, struct peer_session *ps, usec_t now);
+
+/* messages.c: control messages between engines */
+void message_input(struct node *n, struct peer_session *ps, uint32_t path, uint8_t type, struct bytes m,
+                   usec_t now);
+void message_heads(struct node *n, struct node_peer *p, usec_t now);
+int message_ping(struct node *n, struct node_peer *p, uint64_t nonce, usec_t now);
+int message_log_get(struct node *n, struct node_peer *p, const struct node_party *np, usec_t now);
+size_t heads_common(const struct node *n, const uint8_t peer[NODE_ID_LEN],
+                    struct hs_head heads[HS_HEADS_MAX]);
+
+/* parties.c */
+struct node_party *np_by_ref(const struct node *n, uint32_t ref);
+struct node_party *np_by_id(const struct node *n, const uint8_t id[PARTY_ID_LEN]);
+struct node_party *np_new(struct node *n, const uint8_t id[PARTY_ID_LEN]); /* NULL: too many, or no memory */
+void np_forget(struct node *n, struct node_party *np, usec_t now); /* out of memory and from the disk */
+void np_free(struct node_party *np);
+const struct party_member *np_self(const struct node *n, const struct node_party *np);
+int np_activate(struct node *n, struct node_party *np, usec_t now);
+/* After one or more entries were taken: save, switch, peers, device, gossip. */
+void np_changed(struct node *n, struct node_party *np, usec_t now);
+void np_device_wish(struct node *n, struct node_party *np, usec_t now);
+/* The device for host `ip4` before we are a member by the log. */
+void np_device_open(struct node *n, struct node_party *np, uint16_t host, usec_t now);
+void np_device_close(struct node *n, struct node_party *np);
+bool np_device_settled(const struct node *n, const struct node_party *np);
+int np_serialize(const struct node_party *np, struct buf *out);
+void np_file_name(char out[80], const struct node_party *np);
+usec_t np_wake(const struct node_party *np);
+void np_tick(struct node *n, struct node_party *np, usec_t now);
+void alert_raise(struct node *n, const struct node_party *np, const char *code, const char *source,
+                 usec_t now, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+/* log_sync.c */
+void np_subscribe(struct node *n, struct node_party *np, const struct invite *inv, usec_t now);
+void np_fetch(struct node *n, struct node_party *np, usec_t now);
+void np_presence(struct node *n, const struct node_party *np, usec_t now);
+void log_from_hub(struct node *n, const struct signal *s, usec_t now);
+void peers_from_hub(struct node *n, const struct signal *s,
+                    usec_t now); /* peer-list, peer-joined, peer-left, presence */
+/* An error about a party that answers no append. */
+void np_hub_error(struct node *n, const uint8_t party[PARTY_ID_LEN], const char *code, const char *message,
+                  usec_t now);
+void strangers_retry(struct node *n, struct node_party *np, usec_t now);
+/* An entry that a peer sent. */
+void log_from_peer(struct node *n, struct node_party *np, struct node_peer *p, struct bytes entry,
+                   usec_t now);
+/* Where a peer's copy stands; told_by_hub: in the hub's words. */
+void head_claimed(struct node *n, struct node_peer *p, const struct hs_head *h, bool told_by_hub, usec_t now);
+void heal_begin(struct node *n, struct node_party *np, uint64_t from, usec_t now);
+bool heal_error(struct node *n, uint32_t ref, const char *code, usec_t now);
+uint32_t log_append_send(struct node *n, const uint8_t *party, struct bytes entry, bool create,
+                         usec_t now); /* ref */
+usec_t log_wake(const struct node_party *np);
+void log_tick(struct node *n, struct node_party *np, usec_t now);
+
+/* requests.c */
+struct request *request_new(struct node *n, uint32_t id, enum request_kind kind,
+                            usec_t now);             /* NULL, answered */
+void request_end(struct node *n, struct request *r); /* frees; a party that was being joined goes with it */
+void requests_free(struct node *n);
+bool request_lives(const struct node *n, const struct request *r); /* r may have been freed */
+struct request *request_by_op(const struct node *n, uint32_t ref);
+/* result is taken over. */
+void reply_ok(struct node *n, uint32_t id, json_t *result, uint32_t depends);
+void reply_progress(struct node *n, uint32_t id, json_t *progress);
+void reply_error(struct node *n, uint32_t id, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same, ending the request. */
+void request_ok(struct node *n, struct request *r, json_t *result);
+void request_fail(struct node *n, struct request *r, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Something happened that requests may wait for: tries to go on with each of them (of one party, or all with
+ * 0). */
+void requests_go_on(struct node *n, uint32_t party_ref, usec_t now);
+void requests_link_lost(struct node *n, usec_t now);
+void requests_link_failed(struct node *n, usec_t now);
+usec_t requests_wake(const struct node *n);
+void requests_tick(struct node *n, usec_t now);
+/* Chosen by name, id or its beginning; arg NULL: the only one. NULL: answered. */
+struct node_party *choose_party(struct node *n, uint32_t id, const char *arg);
+struct node_party *choose_writable(struct node *n, uint32_t id, const char *arg);
+/* A member of np, or of any party where np is NULL, by name, id or address; *found: where. NULL: answered. */
+const struct party_member *choose_member(struct node *n, uint32_t id, const struct node_party *np,
+                                         const char *arg, struct node_party **found);
+
+/* changes.c, joining.c, looking.c: handlers of commands and the steps of their requests */
+typedef void command_handler(struct node *n, uint32_t id, const json_t *rq, usec_t now);
+command_handler cmd_invite, cmd_invite_list, cmd_invite_revoke, cmd_kick, cmd_role, cmd_rename, cmd_lease,
+    cmd_policy, cmd_leave;
+command_handler cmd_create, cmd_join;
+command_handler cmd_status, cmd_peers, cmd_id, cmd_party_list, cmd_party_log, cmd_metrics, cmd_debug_dump,
+    cmd_ping, cmd_netcheck;
+void change_go_on(struct node *n, struct request *r, usec_t now);
+void change_acked(struct node *n, struct request *r, uint64_t seq, usec_t now);
+void change_refused(struct node *n, struct request *r, const char *code, const char *message, usec_t now);
+void join_go_on(struct node *n, struct request *r, usec_t now);
+void join_acked(struct node *n, struct request *r, uint64_t seq, usec_t now);
+void join_refused(struct node *n, struct request *r, const char *code, const char *message, usec_t now);
+void ping_go_on(struct node *n, struct request *r, usec_t now);
+usec_t ping_wake(const struct request *r);
+void ping_answered(struct node *n, struct node_peer *p, uint32_t path, uint64_t nonce, usec_t now);
+void netcheck_go_on(struct node *n, struct request *r, bool timed_out, usec_t now);
+/* What the hub's word for a refusal means for a person. */
+const char *refusal_text(const char *code, const char *message);
+void text_wipe(json_t *text); /* a secret that came or goes as JSON; NULL is fine */
+const char *arg_text(const json_t *rq, const char *key); /* NULL: absent or not text */
+/* An integer between min and max, or `otherwise` where absent. false: something else, answered. */
+bool arg_number(struct node *n, uint32_t id, const json_t *rq, const char *key, json_int_t range[3],
+                json_int_t *out);
+
+/* status.c */
+json_t *status_json(const struct node *n, usec_t now);
+json_t *peers_json(const struct node *n, const struct node_party *np, usec_t now);
+json_t *alerts_json(const struct node *n);
+json_t *hub_json(const struct node *n);
+json_t *ms_json(usec_t t); /* null for 0 */
+json_t *
+text_json(const char *s); /* never NULL: what was cut inside a letter loses it, what is no text becomes "?" */
+void ip4_text(char out[16], uint32_t ip4);
+void ip6_text(char out[46], const uint8_t ip6[16]);
+const char *role_name(enum party_role r);
+bool role_of(const char *name, enum party_role *r);
+const char *mode_name(enum party_mode m);
+/* metrics.c */
+int metrics_text(const struct node *n, struct buf *out);
+const char *counter_name(enum node_counter c);
+
+static inline void count(struct node *n, enum node_counter c)
+{
+    n->counts[c]++;
+}
+
+#endif

@@ -1,0 +1,461 @@
+/* Sessions of a peer: begun, answered, replaced, resumed. A peer has at most three: the one in use, a
+ * handshake beside it, and the replaced one, which still receives what is under way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_int.h"
+#include "wire/resume.h"
+
+static uint8_t ciphers_common(const struct node *n, const uint8_t id[NODE_ID_LEN])
+{
+    uint8_t mask = (1u << AEAD_ALG_COUNT) - 1;
+    for (size_t i = 0; i < n->party_count; i++) {
+        const struct node_party *np = n->parties[i];
+        if (np->state == NP_ACTIVE && party_member(np->log, id))
+            mask &= party_policy(np->log)->ciphers;
+    }
+    return mask;
+}
+
+static uint32_t index_fresh(const struct node *n)
+{
+    uint32_t index;
+    do
+        index = rng_u32(&n->rng);
+    while (index == 0 || map_get(n->by_index, &index));
+    return index;
+}
+
+static struct peer_session *session_make(struct node *n, struct node_peer *p, bool ours)
+{
+    const struct sign_public *key;
+    struct hs_head heads[HS_HEADS_MAX];
+    if (!peer_common(n, p->id, &key))
+        return NULL;
+    struct peer_session *ps = calloc(1, sizeof *ps);
+    if (!ps)
+        return NULL;
+    struct session_config c = {
+        .key = n->key, .peer_public = key, .index = index_fresh(n), .prefer_aes = n->prefer_aes};
+    memcpy(c.self, n->id, NODE_ID_LEN);
+    memcpy(c.peer, p->id, NODE_ID_LEN);
+    c.ciphers = ciphers_common(n, p->id);
+    c.heads = heads;
+    c.head_count = heads_common(n, p->id, heads);
+    c.rng = n->rng;
+    c.limits = &n->session_limits;
+    ps->s = session_new(&c);
+    ps->peer = p;
+    ps->index = c.index;
+    ps->ours = ours;
+    if (!ps->s || map_put(n->by_index, &ps->index, ps) < 0) {
+        session_free(ps->s);
+        free(ps);
+        return NULL;
+    }
+    *(ours ? &n->begun : &n->half_open) += 1;
+    return ps;
+}
+
+void session_drop_slot(struct node *n, struct peer_session **slot)
+{
+    struct peer_session *ps = *slot;
+    if (!ps)
+        return;
+    *slot = NULL;
+    struct session_info info;
+    session_info(ps->s, &info);
+    for (size_t i = 0; i < DROP_COUNT; i++)
+        n->session_drops[i] += info.drops[i];
+    ps->peer->past.tx_bytes += info.tx_bytes;
+    ps->peer->past.rx_bytes += info.rx_bytes;
+    ps->peer->past.rekeys += info.rekeys;
+    if (!ps->up)
+        *(ps->ours ? &n->begun : &n->half_open) -= 1;
+    map_del(n->by_index, &ps->index);
+    session_free(ps->s);
+    free(ps);
+}
+
+void peer_retry_later(struct node *n, struct node_peer *p, usec_t now)
+{
+    usec_t wait = RETRY_PEER_MIN;
+    for (unsigned i = 1; i < p->tries && wait < RETRY_PEER_MAX; i++)
+        wait *= 2;
+    wait = usec_min(wait, RETRY_PEER_MAX);
+    p->start_at = p->relay != 0 ? now + wait - wait / 4 + rng_below(&n->rng, wait / 2) : USEC_NEVER;
+    node_due(n, p->start_at);
+}
+
+void peer_start(struct node *n, struct node_peer *p, usec_t now)
+{
+    p->start_at = USEC_NEVER;
+    p->next = session_make(n, p, true);
+    if (!p->next || session_start(p->next->s, now) < 0) {
+        session_drop_slot(n, &p->next);
+        p->tries++;
+        peer_retry_later(n, p, now);
+        return;
+    }
+    count(n, COUNT_HANDSHAKES_BEGUN);
+    peer_touch(n, p);
+}
+
+#define VIEW_LEN 9
+
+/* How we see the way: kind, our index, the peer's. */
+static struct bytes view_of(uint8_t view[VIEW_LEN], const struct node *n, uint32_t relay)
+{
+    struct wr w = wr_of(view, VIEW_LEN);
+    wr_u8(&w, PATH_WS_RELAY);
+    wr_u32(&w, n->link.relay);
+    wr_u32(&w, relay);
+    return wr_done(&w);
+}
+
+void peer_resume(struct node *n, struct node_peer *p, usec_t now)
+{
+    uint8_t view[VIEW_LEN];
+    p->start_at = USEC_NEVER;
+    int rc = session_resume(p->cur->s, PATH_RELAY_ID, view_of(view, n, p->relay), now);
+    if (rc < 0 && rc != -EALREADY) {
+        p->tries = 1;
+        p->start_at = now;
+        node_due(n, now);
+        return;
+    }
+    p->resuming = true;
+    count(n, COUNT_RESUMES_BEGUN);
+    peer_touch(n, p);
+}
+
+/* ---- Events. */
+
+static void way_opened(struct node *n, struct node_peer *p, usec_t now)
+{
+    if (!p->paths)
+        p->paths = paths_new(n->rng);
+    if (!p->paths)
+        return;
+    paths_del(p->paths, PATH_RELAY_ID);
+    if (p->relay != 0)
+        paths_add(p->paths, PATH_RELAY_ID, PATH_WS_RELAY, now);
+    p->resuming = false;
+    p->tries = 0;
+    p->start_at = USEC_NEVER;
+    peer_flush_wait(n, p, now);
+    requests_go_on(n, 0, now);
+}
+
+static void session_is_up(struct node *n, struct peer_session *ps, usec_t now)
+{
+    struct node_peer *p = ps->peer;
+    if (ps != p->next)
+        return;
+    *(ps->ours ? &n->begun : &n->half_open) -= 1;
+    ps->up = true;
+    session_drop_slot(n, &p->old);
+    p->old = p->cur;
+    if (p->old)
+        p->old->dies = now + OLD_SESSION_LIFE;
+    p->cur = ps;
+    p->next = NULL;
+    p->seen = now;
+    count(n, COUNT_SESSIONS_UP);
+    char id[NODE_ID_TEXT_CAP];
+    node_id_text(id, p->id);
+    struct session_info info;
+    session_info(ps->s, &info);
+    out_log(n, LOG_INFO, "peer-connected", "peer=%s path=%s cipher=%s", id, path_kind_name(PATH_WS_RELAY),
+            aead_name(info.cipher));
+    way_opened(n, p, now);
+}
+
+/* true: ps is gone. */
+static bool session_is_down(struct node *n, struct peer_session *ps, enum session_down why, usec_t now)
+{
+    struct node_peer *p = ps->peer;
+    char id[NODE_ID_TEXT_CAP];
+    node_id_text(id, p->id);
+    count(n, COUNT_SESSIONS_DOWN);
+    if (ps == p->old) {
+        session_drop_slot(n, &p->old);
+        return true;
+    }
+    if (ps == p->next) {
+        out_log(n, LOG_DEBUG, "handshake-failed", "peer=%s why=%s", id, session_down_name(why));
+        session_drop_slot(n, &p->next);
+        p->tries++;
+        if (!peer_connected(p))
+            peer_retry_later(n, p, now);
+        return true;
+    }
+    out_log(n, LOG_INFO, "peer-disconnected", "peer=%s why=%s", id, session_down_name(why));
+    session_drop_slot(n, &p->cur);
+    if (p->paths)
+        paths_del(p->paths, PATH_RELAY_ID);
+    p->resuming = false;
+    if (p->relay != 0 && !p->next && peer_eager(n, p->id)) {
+        p->tries = why == DOWN_EXHAUSTED ? 0 : 1;
+        peer_retry_later(n, p, now);
+    }
+    return true;
+}
+
+static void path_proven(struct node *n, struct peer_session *ps, uint32_t path, usec_t now)
+{
+    if (path != PATH_RELAY_ID || ps != ps->peer->cur)
+        return;
+    if (ps->peer->resuming)
+        count(n, COUNT_RESUMES_PROVEN);
+    way_opened(n, ps->peer, now);
+    message_heads(n, ps->peer, now);
+}
+
+static void path_failed(struct node *n, struct peer_session *ps, uint32_t path, usec_t now)
+{
+    struct node_peer *p = ps->peer;
+    if (path != PATH_RELAY_ID || ps != p->cur || !p->resuming)
+        return;
+    p->resuming = false;
+    count(n, COUNT_RESUMES_FAILED);
+    if (p->relay == 0 || p->next)
+        return;
+    p->tries = 1;
+    p->start_at = now;
+    node_due(n, now);
+}
+
+static void session_said(struct node *n, struct peer_session *ps, const struct session_event *ev, usec_t now)
+{
+    uint8_t copy[SESSION_CTL_MAX];
+    size_t len = ev->message.n < sizeof copy ? ev->message.n : sizeof copy;
+    if (len > 0)
+        memcpy(copy, ev->message.p, len);
+    message_input(n, ps, PATH_RELAY_ID, ev->ctl_type, bytes_of(copy, len), now);
+}
+
+static void session_heads_said(struct node *n, struct peer_session *ps, const struct session_event *ev,
+                               usec_t now)
+{
+    struct hs_head heads[HS_HEADS_MAX];
+    size_t heads_n = ev->head_count < HS_HEADS_MAX ? ev->head_count : HS_HEADS_MAX;
+    memcpy(heads, ev->heads, heads_n * sizeof *heads);
+    for (size_t i = 0; i < heads_n; i++)
+        head_claimed(n, ps->peer, &heads[i], false, now);
+}
+
+void peer_events(struct node *n, struct peer_session *ps, usec_t now)
+{
+    struct session_event ev;
+    peer_touch(n, ps->peer);
+    while (session_event(ps->s, &ev)) {
+        switch (ev.kind) {
+        case SESSION_UP:
+            session_is_up(n, ps, now);
+            break;
+        case SESSION_DOWN:
+            if (session_is_down(n, ps, ev.down, now))
+                return;
+            break;
+        case SESSION_HEADS:
+            session_heads_said(n, ps, &ev, now);
+            break;
+        case SESSION_REKEYED:
+            count(n, COUNT_REKEYS);
+            break;
+        case SESSION_PATH_PROVEN:
+            path_proven(n, ps, ev.path, now);
+            break;
+        case SESSION_PATH_FAILED:
+            path_failed(n, ps, ev.path, now);
+            break;
+        case SESSION_MESSAGE:
+            session_said(n, ps, &ev, now);
+            break;
+        }
+    }
+}
+
+/* ---- Bytes. */
+
+/* What came in one relay frame. */
+struct datagram {
+    uint32_t relay; /* the sender's index */
+    int type;
+    uint8_t *p;
+    size_t n;
+};
+
+static void hello_refused(struct node *n, struct peer_session **fresh, enum node_counter why)
+{
+    count(n, why);
+    session_drop_slot(n, fresh);
+}
+
+/* A HELLO for nobody's handshake yet: a session beside what there is. It takes the place of a handshake that
+ * waits only when its signature is good. */
+static void hello_answer(struct node *n, struct node_peer *p, const struct hs_hello *h,
+                         const struct datagram *d, usec_t now)
+{
+    uint8_t nonce[HS_NONCE_LEN];
+    memcpy(nonce, h->nonce, sizeof nonce);
+    if (n->half_open >= n->limits.half_open) {
+        count(n, COUNT_HELLO_FULL);
+        return;
+    }
+    struct peer_session *fresh = session_make(n, p, false);
+    if (!fresh) {
+        count(n, COUNT_HELLO_FULL);
+        return;
+    }
+    struct session_in got;
+    enum session_drop why = DROP_NONE;
+    if (session_input(fresh->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why) < 0) {
+        hello_refused(n, &fresh, COUNT_HELLO_REFUSED);
+        return;
+    }
+    session_drop_slot(n, &p->next);
+    p->next = fresh;
+    memcpy(fresh->hello, nonce, sizeof nonce);
+    p->start_at = USEC_NEVER;
+    p->resuming = false;
+    peer_adopt(n, p, d->relay);
+    count(n, COUNT_HANDSHAKES_ANSWERED);
+    peer_events(n, fresh, now);
+}
+
+static void hello_input(struct node *n, const struct datagram *d, usec_t now)
+{
+    struct hs_hello h;
+    if (!ratelimit_take(&n->hellos, 1, now)) {
+        count(n, COUNT_HELLO_RATE);
+        return;
+    }
+    if (hs_hello_read(&h, bytes_of(d->p, d->n)) < 0) {
+        count(n, COUNT_BAD_DATAGRAM);
+        return;
+    }
+    struct node_peer *p = peer_by_id(n, h.from);
+    if (!p || p->doomed || memcmp(h.to, n->id, NODE_ID_LEN) != 0 || !peer_common(n, h.from, NULL)) {
+        count(n, COUNT_HELLO_UNKNOWN);
+        return;
+    }
+    struct peer_session *known = p->next;
+    bool again = known && !known->ours && memcmp(known->hello, h.nonce, HS_NONCE_LEN) == 0;
+    bool crossing = known && known->ours && session_state(known->s) != SESSION_RESPONSE_SENT;
+    if (p->cur && memcmp(p->cur->hello, h.nonce, HS_NONCE_LEN) == 0)
+        return; /* late copy of what became the session in use */
+    if (!again && !crossing) {
+        hello_answer(n, p, &h, d, now);
+        return;
+    }
+    uint8_t nonce[HS_NONCE_LEN];
+    memcpy(nonce, h.nonce, sizeof nonce);
+    struct session_in got;
+    enum session_drop why = DROP_NONE;
+    if (session_input(known->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why) == 0) {
+        if (crossing)
+            memcpy(known->hello, nonce, sizeof nonce);
+        peer_adopt(n, p, d->relay);
+    }
+    peer_events(n, known, now);
+}
+
+/* The receiver index of a handshake message other than HELLO; 0: none. */
+static uint32_t handshake_receiver(struct bytes in)
+{
+    union {
+        struct hs_challenge challenge;
+        struct hs_response response;
+        struct hs_established established;
+        struct hs_reject reject;
+    } m;
+    switch (hs_message_of(in)) {
+    case HS_CHALLENGE:
+        return hs_challenge_read(&m.challenge, in) == 0 ? m.challenge.receiver : 0;
+    case HS_RESPONSE:
+        return hs_response_read(&m.response, in) == 0 ? m.response.receiver : 0;
+    case HS_ESTABLISHED:
+        return hs_established_read(&m.established, in) == 0 ? m.established.receiver : 0;
+    case HS_REJECT:
+        return hs_reject_read(&m.reject, in) == 0 ? m.reject.receiver : 0;
+    default:
+        return 0;
+    }
+}
+
+static uint32_t receiver_of(int type, struct bytes in)
+{
+    if (type == WIRE_HANDSHAKE)
+        return handshake_receiver(in);
+    /* Data packets and RESUME have it at the same place. */
+    struct rd r = rd_of(in);
+    rd_u32(&r);
+    uint32_t index = rd_u32(&r);
+    return rd_ok(&r) ? index : 0;
+}
+
+static void payload_input(struct node *n, struct node_peer *p, const struct session_in *in, usec_t now)
+{
+    for (size_t i = 0; i < n->party_count; i++) {
+        struct node_party *np = n->parties[i];
+        if (np->tag != in->party || np->state != NP_ACTIVE || !np->vnet)
+            continue;
+        if ((in->kind == INNER_FRAME) != (party_mode(np->log) == MODE_TAP)) {
+            count(n, COUNT_WRONG_KIND);
+            return;
+        }
+        struct vnet_verdict v = vnet_from_peer(np->vnet, p->ref, in->p, in->n, now);
+        if (v.action != VNET_TO_DEVICE)
+            return;
+        if (np->dev == DEV_OPEN)
+            out_frame(n, np->ref, in->p, in->n);
+        else
+            count(n, COUNT_NO_DEVICE);
+        return;
+    }
+    count(n, COUNT_UNKNOWN_PARTY);
+}
+
+static void session_bytes(struct node *n, struct peer_session *ps, const struct datagram *d, usec_t now)
+{
+    struct session_in got = {0};
+    enum session_drop why = DROP_NONE;
+    struct node_peer *p = ps->peer;
+    uint8_t view[VIEW_LEN];
+    if (d->type == WIRE_RESUME)
+        session_view(ps->s, view_of(view, n, d->relay));
+    int rc = session_input(ps->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why);
+    if (rc == 0) {
+        p->seen = now;
+        if (d->type == WIRE_RESUME && ps == p->cur)
+            peer_adopt(n, p, d->relay);
+        if (p->paths && d->relay == p->relay)
+            paths_received(p->paths, PATH_RELAY_ID, now);
+    }
+    peer_events(n, ps, now);
+    if (rc == 0 && (got.kind == INNER_FRAME || got.kind == INNER_PACKET) && !p->doomed)
+        payload_input(n, p, &got, now);
+}
+
+void peers_input(struct node *n, uint32_t relay, uint8_t *in, size_t len, usec_t now)
+{
+    struct bytes b = bytes_of(in, len);
+    struct datagram d = {relay, wire_type_of(b), in, len};
+    if (d.type == WIRE_HANDSHAKE && hs_message_of(b) == HS_HELLO) {
+        hello_input(n, &d, now);
+        return;
+    }
+    if (d.type != WIRE_DATA && d.type != WIRE_RESUME && d.type != WIRE_HANDSHAKE) {
+        count(n, COUNT_BAD_DATAGRAM);
+        return;
+    }
+    uint32_t index = receiver_of(d.type, b);
+    struct peer_session *ps = index != 0 ? map_get(n->by_index, &index) : NULL;
+    if (ps)
+        session_bytes(n, ps, &d, now);
+    else
+        count(n, COUNT_UNKNOWN_INDEX);
+}

@@ -1,0 +1,166 @@
+/* The node's figures as Prometheus text (exposition format 0.0.4). No names or addresses of members: figures
+ * may be scraped. */
+#include <string.h>
+
+#include "node/engine_int.h"
+
+const char *counter_name(enum node_counter c)
+{
+    static const char *const names[COUNT_END] = {
+        [COUNT_HUB_CONNECTS] = "hub_connects",
+        [COUNT_HUB_LOST] = "hub_lost",
+        [COUNT_HUB_BAD_TEXT] = "hub_bad_texts",
+        [COUNT_HUB_BAD_BINARY] = "hub_bad_binaries",
+        [COUNT_HUB_ERRORS] = "hub_errors",
+        [COUNT_TEXT_OVERFLOW] = "hub_text_overflows",
+        [COUNT_TX_DATA_DROPPED] = "tx_data_dropped",
+        [COUNT_TX_CONTROL_DROPPED] = "tx_control_dropped",
+        [COUNT_TX_NO_LINK] = "tx_without_link",
+        [COUNT_RELAY_GONE] = "relay_gone",
+        [COUNT_RELAY_DROPPED] = "relay_dropped",
+        [COUNT_HELLO_RATE] = "hello_over_rate",
+        [COUNT_HELLO_UNKNOWN] = "hello_unknown",
+        [COUNT_HELLO_FULL] = "hello_table_full",
+        [COUNT_HELLO_REFUSED] = "hello_refused",
+        [COUNT_UNKNOWN_INDEX] = "rx_unknown_index",
+        [COUNT_BAD_DATAGRAM] = "rx_bad_datagram",
+        [COUNT_UNKNOWN_PARTY] = "rx_unknown_party",
+        [COUNT_WRONG_KIND] = "rx_wrong_kind",
+        [COUNT_NO_DEVICE] = "rx_no_device",
+        [COUNT_NO_PEER] = "tx_no_peer",
+        [COUNT_NO_SESSION] = "tx_no_session",
+        [COUNT_SEAL_FAILED] = "tx_seal_failed",
+        [COUNT_WAIT_EXPIRED] = "tx_wait_expired",
+        [COUNT_FRAMES_OUT_FULL] = "device_queue_full",
+        [COUNT_HANDSHAKES_BEGUN] = "handshakes_begun",
+        [COUNT_HANDSHAKES_ANSWERED] = "handshakes_answered",
+        [COUNT_SESSIONS_UP] = "sessions_up",
+        [COUNT_SESSIONS_DOWN] = "sessions_down",
+        [COUNT_RESUMES_BEGUN] = "resumes_begun",
+        [COUNT_RESUMES_PROVEN] = "resumes_proven",
+        [COUNT_RESUMES_FAILED] = "resumes_failed",
+        [COUNT_REKEYS] = "rekeys",
+        [COUNT_PATHS_DEAD] = "paths_dead",
+        [COUNT_PEER_BAD_MESSAGE] = "peer_bad_messages",
+        [COUNT_PEER_BAD_ENTRY] = "peer_bad_entries",
+        [COUNT_ENTRIES_TAKEN] = "entries_taken",
+        [COUNT_ENTRIES_REFUSED] = "entries_refused",
+        [COUNT_ENTRIES_FROM_PEERS] = "entries_from_peers",
+        [COUNT_LOG_GETS_SERVED] = "log_gets_served",
+        [COUNT_ALERTS] = "alerts",
+        [COUNT_LOGS_LOST] = "log_lines_lost",
+        [COUNT_REQUESTS] = "requests",
+        [COUNT_REQUESTS_FAILED] = "requests_failed",
+        [COUNT_SAVES_FAILED] = "saves_failed",
+        [COUNT_HEALED] = "hub_healed",
+    };
+    return names[c];
+}
+
+static void gauge(struct buf *out, const char *name, const char *help, unsigned long long value)
+{
+    buf_printf(out, "# HELP warren_node_%s %s\n# TYPE warren_node_%s gauge\nwarren_node_%s %llu\n", name,
+               help, name, name, value);
+}
+
+static void put_peers(const struct node *n, struct buf *out)
+{
+    unsigned long long by[PEER_STATE_COUNT][PATH_KIND_COUNT] = {{0}};
+    for (size_t i = 0; i < n->peer_slots; i++) {
+        const struct node_peer *p = n->peers[i];
+        uint32_t id;
+        enum path_kind kind = PATH_NONE;
+        if (!p || p->doomed)
+            continue;
+        if (p->cur && p->paths && !paths_best(p->paths, &id, &kind))
+            kind = PATH_NONE;
+        by[peer_state(p)][kind]++;
+    }
+    buf_printf(
+        out, "# HELP warren_peers Members of all parties other than this node.\n# TYPE warren_peers gauge\n");
+    for (int s = 0; s < PEER_STATE_COUNT; s++)
+        for (int k = 0; k < PATH_KIND_COUNT; k++)
+            if (by[s][k] > 0 || k == PATH_NONE)
+                buf_printf(out, "warren_peers{state=\"%s\",path=\"%s\"} %llu\n",
+                           peer_state_name((enum peer_state)s), path_kind_name((enum path_kind)k), by[s][k]);
+}
+
+static void put_drops(const struct node *n, struct buf *out)
+{
+    uint64_t drops[DROP_COUNT], lan[VNET_DROP_COUNT] = {0};
+    memcpy(drops, n->session_drops, sizeof drops);
+    for (size_t i = 0; i < n->peer_slots; i++) {
+        const struct node_peer *p = n->peers[i];
+        const struct peer_session *all[3] = {p ? p->cur : NULL, p ? p->next : NULL, p ? p->old : NULL};
+        for (size_t k = 0; k < 3; k++) {
+            struct session_info info;
+            if (!all[k])
+                continue;
+            session_info(all[k]->s, &info);
+            for (int d = 0; d < DROP_COUNT; d++)
+                drops[d] += info.drops[d];
+        }
+    }
+    for (size_t i = 0; i < n->party_count; i++) {
+        struct vnet_stats st;
+        if (!n->parties[i]->vnet)
+            continue;
+        vnet_stats(n->parties[i]->vnet, &st);
+        for (int d = 0; d < VNET_DROP_COUNT; d++)
+            lan[d] += st.drops[d];
+    }
+    buf_printf(out, "# HELP warren_node_session_drops_total Packets that sessions refused.\n# TYPE "
+                    "warren_node_session_drops_total counter\n");
+    for (int d = DROP_NONE + 1; d < DROP_COUNT; d++)
+        buf_printf(out, "warren_node_session_drops_total{reason=\"%s\"} %llu\n",
+                   session_drop_name((enum session_drop)d), (unsigned long long)drops[d]);
+    buf_printf(out, "# HELP warren_node_lan_drops_total Frames that the virtual LAN refused.\n# TYPE "
+                    "warren_node_lan_drops_total counter\n");
+    for (int d = VNET_OK + 1; d < VNET_DROP_COUNT; d++)
+        buf_printf(out, "warren_node_lan_drops_total{reason=\"%s\"} %llu\n",
+                   vnet_drop_name((enum vnet_drop)d), (unsigned long long)lan[d]);
+    buf_printf(out, "# HELP warren_node_refused_entries_total Log entries refused.\n# TYPE "
+                    "warren_node_refused_entries_total counter\n");
+    for (int v = PARTY_OK + 1; v < PARTY_VERDICT_COUNT; v++)
+        if (n->refused[v] > 0)
+            buf_printf(out, "warren_node_refused_entries_total{reason=\"%s\"} %llu\n",
+                       party_verdict_name((enum party_verdict)v), (unsigned long long)n->refused[v]);
+}
+
+static void put_traffic(const struct node *n, struct buf *out)
+{
+    struct peer_totals sum = {0};
+    for (size_t i = 0; i < n->peer_slots; i++) {
+        struct peer_totals t;
+        if (!n->peers[i])
+            continue;
+        peer_traffic(n->peers[i], &t);
+        sum.tx_bytes += t.tx_bytes;
+        sum.rx_bytes += t.rx_bytes;
+    }
+    buf_printf(
+        out,
+        "# HELP warren_node_peer_bytes Payload exchanged with present members.\n# TYPE "
+        "warren_node_peer_bytes gauge\n"
+        "warren_node_peer_bytes{direction=\"tx\"} %llu\nwarren_node_peer_bytes{direction=\"rx\"} %llu\n",
+        (unsigned long long)sum.tx_bytes, (unsigned long long)sum.rx_bytes);
+}
+
+int metrics_text(const struct node *n, struct buf *out)
+{
+    put_peers(n, out);
+    gauge(out, "hub_connected", "1 while logged in at the hub.", link_ready(n));
+    gauge(out, "hub_rtt_us", "Round trip to the hub; 0 unknown.", n->link.rtt);
+    gauge(out, "parties", "Parties of this node.", n->party_count);
+    gauge(out, "handshakes_begun_now", "Handshakes of ours under way.", n->begun);
+    gauge(out, "handshakes_half_open", "Handshakes of others under way.", n->half_open);
+    gauge(out, "alerts_now", "Alerts that status shows.", n->alert_count);
+    gauge(out, "tx_queue_bytes", "Data waiting for the hub.", n->link.data.used);
+    put_traffic(n, out);
+    for (int c = 0; c < COUNT_END; c++)
+        buf_printf(out, "# TYPE warren_node_%s_total counter\nwarren_node_%s_total %llu\n",
+                   counter_name((enum node_counter)c), counter_name((enum node_counter)c),
+                   (unsigned long long)n->counts[c]);
+    put_drops(n, out);
+    return 0;
+}

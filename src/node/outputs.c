@@ -1,0 +1,274 @@
+/* What the engine wants done, in order: first what must be on the disk, then devices, replies and log lines,
+ * then frames. Frames lie in one arena that is emptied when all of them were taken, so a relay message is
+ * copied once and decrypted where it lies. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_int.h"
+
+int outputs_init(struct outputs *q)
+{
+    *q = (struct outputs){.tail = &q->head};
+    buf_init(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX);
+    buf_init(&q->save, PARTY_FILE_MAX + 64);
+    q->frames = calloc(FRAMES_OUT_MAX, sizeof *q->frames);
+    return q->frames ? 0 : -ENOMEM;
+}
+
+static void item_free(struct out_item *item)
+{
+    if (!item)
+        return;
+    /* Replies carry invites. */
+    if (item->data.p)
+        wipe(item->data.p, item->data.n);
+    buf_done(&item->data);
+    free(item);
+}
+
+void outputs_done(struct outputs *q)
+{
+    while (q->head) {
+        struct out_item *item = q->head;
+        q->head = item->next;
+        item_free(item);
+    }
+    item_free(q->last);
+    buf_done(&q->arena);
+    buf_done(&q->save);
+    free(q->frames);
+    *q = (struct outputs){0};
+}
+
+static struct out_item *item_add(struct node *n, enum node_out_kind kind, size_t max)
+{
+    struct outputs *q = &n->out;
+    struct out_item *item = calloc(1, sizeof *item);
+    if (!item)
+        return NULL;
+    item->o.kind = kind;
+    buf_init(&item->data, max);
+    *q->tail = item;
+    q->tail = &item->next;
+    return item;
+}
+
+#define REPLY_MAX (16u * 1024 * 1024)
+
+struct out_item *out_add(struct node *n, enum node_out_kind kind)
+{
+    if (n->out.count >= OUTS_MAX)
+        return NULL;
+    struct out_item *item = item_add(n, kind, REPLY_MAX);
+    if (item)
+        n->out.count++;
+    return item;
+}
+
+void out_log(struct node *n, enum log_level level, const char *event, const char *fmt, ...)
+{
+    struct out_item *item = n->out.logs < OUT_LOGS_MAX ? item_add(n, NODE_LOG, 2048) : NULL;
+    if (!item) {
+        count(n, COUNT_LOGS_LOST);
+        return;
+    }
+    n->out.logs++;
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    item->o.level = (int)level;
+    snprintf(item->o.name, sizeof item->o.name, "%s", event);
+    buf_add_str(&item->data, text);
+}
+
+void out_device_open(struct node *n, const struct node_party *np)
+{
+    struct out_item *item = out_add(n, NODE_DEVICE_OPEN);
+    if (!item)
+        return;
+    item->o.party_ref = np->ref;
+    item->o.device = np->dev_config;
+    snprintf(item->o.name, sizeof item->o.name, "%s", np->dev_name);
+}
+
+void out_device_close(struct node *n, uint32_t party_ref)
+{
+    struct out_item *item = out_add(n, NODE_DEVICE_CLOSE);
+    if (item)
+        item->o.party_ref = party_ref;
+}
+
+void out_delete(struct node *n, const char *name)
+{
+    struct out_item *item = out_add(n, NODE_DELETE);
+    if (item)
+        snprintf(item->o.name, sizeof item->o.name, "%s", name);
+}
+
+uint8_t *out_arena(struct node *n, size_t len)
+{
+    struct outputs *q = &n->out;
+    if (q->frame_at == q->frame_count) {
+        q->frame_at = q->frame_count = 0;
+        buf_clear(&q->arena);
+    }
+    if (q->arena.n + len > ARENA_MAX + RELAY_MESSAGE_MAX)
+        return NULL;
+    uint8_t *p = buf_room(&q->arena, len);
+    if (p)
+        buf_grow(&q->arena, len);
+    return p;
+}
+
+void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
+{
+    struct outputs *q = &n->out;
+    if (q->frame_count == FRAMES_OUT_MAX) {
+        count(n, COUNT_FRAMES_OUT_FULL);
+        return;
+    }
+    q->frames[q->frame_count++] = (struct out_frame){party_ref, (size_t)(p - q->arena.p), len};
+}
+
+void out_frame_copy(struct node *n, uint32_t party_ref, struct bytes frame)
+{
+    uint8_t *p = out_arena(n, frame.n);
+    if (!p) {
+        count(n, COUNT_FRAMES_OUT_FULL);
+        return;
+    }
+    memcpy(p, frame.p, frame.n);
+    out_frame(n, party_ref, p, frame.n);
+}
+
+static bool save_hub(struct node *n, struct node_out *out)
+{
+    struct link *l = &n->link;
+    char url[HUB_HOST_MAX + 128];
+    l->save_due = false;
+    hub_address_write(url, sizeof url, &l->hub);
+    buf_clear(&n->out.save);
+    if (buf_printf(&n->out.save, "%s", url) < 0)
+        return false;
+    *out = (struct node_out){.kind = NODE_SAVE, .data = buf_bytes(&n->out.save)};
+    snprintf(out->name, sizeof out->name, "hub");
+    return true;
+}
+
+static bool save_party(struct node *n, struct node_party *np, struct node_out *out, usec_t now)
+{
+    np->save_due = false;
+    buf_clear(&n->out.save);
+    char name[80];
+    np_file_name(name, np);
+    if (np_serialize(np, &n->out.save) < 0) {
+        node_save_failed(n, name, "not enough memory", now);
+        return false;
+    }
+    *out = (struct node_out){.kind = NODE_SAVE, .data = buf_bytes(&n->out.save)};
+    memcpy(out->name, name, sizeof name);
+    return true;
+}
+
+static bool out_save(struct node *n, usec_t now, struct node_out *out)
+{
+    if (n->link.save_due && save_hub(n, out))
+        return true;
+    for (size_t i = 0; i < n->party_count; i++)
+        if (n->parties[i]->save_due && save_party(n, n->parties[i], out, now))
+            return true;
+    return false;
+}
+
+static bool out_item_take(struct node *n, struct node_out *out)
+{
+    struct outputs *q = &n->out;
+    struct out_item *item = q->head;
+    if (!item)
+        return false;
+    q->head = item->next;
+    if (!q->head)
+        q->tail = &q->head;
+    if (item->o.kind == NODE_LOG)
+        q->logs--;
+    else
+        q->count--;
+    item->o.data = item->o.kind == NODE_LOG ? bytes_of_str(buf_str(&item->data)) : buf_bytes(&item->data);
+    q->last = item;
+    *out = item->o;
+    return true;
+}
+
+static bool out_frame_take(struct node *n, struct node_out *out)
+{
+    struct outputs *q = &n->out;
+    if (q->frame_at == q->frame_count)
+        return false;
+    const struct out_frame *f = &q->frames[q->frame_at++];
+    *out = (struct node_out){
+        .kind = NODE_DEVICE_FRAME, .party_ref = f->party_ref, .data = bytes_of(q->arena.p + f->at, f->n)};
+    return true;
+}
+
+bool node_output(struct node *n, usec_t now, struct node_out *out)
+{
+    peers_pump(n, now);
+    item_free(n->out.last);
+    n->out.last = NULL;
+    if (out_save(n, now, out) || out_item_take(n, out) || out_frame_take(n, out))
+        return true;
+    if (!n->link.told && node_hub_waiting(n)) {
+        n->link.told = true;
+        *out = (struct node_out){.kind = NODE_HUB_WAITING};
+        return true;
+    }
+    return false;
+}
+
+/* The change stands in memory and at the hub, but not on our disk: whoever asked for it hears that instead of
+ * "ok". */
+static void replies_spoil(struct node *n, uint32_t party_ref, const char *why)
+{
+    for (struct out_item *item = n->out.head; item; item = item->next) {
+        if (item->o.kind != NODE_REPLY || !item->ok || item->depends != party_ref)
+            continue;
+        item->ok = false;
+        json_t *e = json_pack(
+            "{s:b, s:s, s:o}", "ok", 0, "code", "save_failed", "error",
+            json_sprintf("the change was made but could not be saved on this machine (%s): make room, "
+                         "it is tried again",
+                         why));
+        char *text = e ? json_dumps(e, JSON_COMPACT) : NULL;
+        json_decref(e);
+        wipe(item->data.p, item->data.n);
+        buf_clear(&item->data);
+        buf_add_str(&item->data,
+                    text ? text : "{\"ok\":false,\"code\":\"save_failed\",\"error\":\"could not be saved\"}");
+        free(text);
+    }
+}
+
+void node_save_failed(struct node *n, const char *name, const char *why, usec_t now)
+{
+    count(n, COUNT_SAVES_FAILED);
+    out_log(n, LOG_ERROR, "save-failed", "name=%s why=\"%s\"", name, why);
+    if (strcmp(name, "hub") == 0)
+        return;
+    for (size_t i = 0; i < n->party_count; i++) {
+        struct node_party *np = n->parties[i];
+        char own[80];
+        np_file_name(own, np);
+        if (strcmp(own, name) != 0)
+            continue;
+        np->save_retry = now + SAVE_RETRY;
+        node_due(n, np->save_retry);
+        alert_raise(n, np, "save_failed", "this machine", now, "the party's log could not be saved (%s)",
+                    why);
+        replies_spoil(n, np->ref, why);
+    }
+}

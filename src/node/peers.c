@@ -1,0 +1,494 @@
+/* The other members as machines: one object a node, shared by all parties that we have in common with it. It
+ * holds the sessions (handshakes.c), the paths, and the frames that wait for a handshake. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/engine_int.h"
+
+struct node_peer *peer_by_id(const struct node *n, const uint8_t id[NODE_ID_LEN])
+{
+    return map_get(n->by_id, id);
+}
+
+struct node_peer *peer_by_ref(const struct node *n, uint32_t ref)
+{
+    return ref > 0 && ref <= n->peer_slots ? n->peers[ref - 1] : NULL;
+}
+
+static int peer_place(struct node *n, struct node_peer *p)
+{
+    size_t slot = 0;
+    if (n->peer_count == n->peer_slots)
+        slot = n->peer_slots;
+    else
+        while (n->peers[slot])
+            slot++;
+    if (slot == n->peer_cap) {
+        size_t cap = n->peer_cap ? n->peer_cap * 2 : 16;
+        struct node_peer **bigger = realloc(n->peers, cap * sizeof *bigger);
+        if (!bigger)
+            return -ENOMEM;
+        n->peers = bigger;
+        n->peer_cap = cap;
+    }
+    if (map_put(n->by_id, p->id, p) < 0)
+        return -ENOSPC;
+    n->peers[slot] = p;
+    if (slot == n->peer_slots)
+        n->peer_slots++;
+    n->peer_count++;
+    p->ref = (uint32_t)slot + 1;
+    return 0;
+}
+
+struct node_peer *peer_need(struct node *n, const uint8_t id[NODE_ID_LEN], usec_t now)
+{
+    struct node_peer *p = peer_by_id(n, id);
+    if (p || n->peer_count >= PEERS_MAX)
+        return p;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    memcpy(p->id, id, NODE_ID_LEN);
+    p->wait_tail = &p->wait;
+    p->start_at = p->wake = USEC_NEVER;
+    ratelimit_init(&p->log_gets, LOG_GETS_PER_S, 2 * LOG_GETS_PER_S, now);
+    if (peer_place(n, p) < 0) {
+        free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void wait_drop_first(struct node *n, struct node_peer *p)
+{
+    struct wait_frame *f = p->wait;
+    p->wait = f->next;
+    if (!p->wait)
+        p->wait_tail = &p->wait;
+    p->wait_count--;
+    p->wait_bytes -= f->n;
+    n->wait_bytes -= f->n;
+    free(f);
+}
+
+static void peer_free(struct node *n, struct node_peer *p)
+{
+    while (p->wait)
+        wait_drop_first(n, p);
+    session_drop_slot(n, &p->cur);
+    session_drop_slot(n, &p->next);
+    session_drop_slot(n, &p->old);
+    paths_free(p->paths);
+    free(p->part);
+    free(p);
+}
+
+static void peer_clean(struct node *n, struct node_peer *p)
+{
+    for (struct node_peer **at = &n->dirty; *at; at = &(*at)->dirty_next) {
+        if (*at != p)
+            continue;
+        *at = p->dirty_next;
+        break;
+    }
+    p->dirty = false;
+    p->dirty_next = NULL;
+}
+
+static void relay_forget(struct node *n, struct node_peer *p)
+{
+    if (p->relay != 0 && map_get(n->by_relay, &p->relay) == p)
+        map_del(n->by_relay, &p->relay);
+    p->relay = 0;
+}
+
+void peer_doom(struct node *n, struct node_peer *p)
+{
+    if (!p->doomed)
+        n->doomed++;
+    p->doomed = true;
+}
+
+void peers_free(struct node *n)
+{
+    for (size_t i = 0; i < n->peer_slots; i++)
+        if (n->peers[i])
+            peer_free(n, n->peers[i]);
+    free(n->peers);
+    n->peers = NULL;
+    n->peer_slots = n->peer_count = 0;
+}
+
+bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], const struct sign_public **key)
+{
+    for (size_t i = 0; i < n->party_count; i++) {
+        const struct node_party *np = n->parties[i];
+        const struct party_member *m = np->state == NP_ACTIVE ? party_member(np->log, id) : NULL;
+        if (!m)
+            continue;
+        if (key)
+            *key = &m->key;
+        return true;
+    }
+    return false;
+}
+
+bool peer_eager(const struct node *n, const uint8_t id[NODE_ID_LEN])
+{
+    for (size_t i = 0; i < n->party_count; i++) {
+        const struct node_party *np = n->parties[i];
+        if (np->state == NP_ACTIVE && party_member_count(np->log) <= n->limits.eager_peers &&
+            party_member(np->log, id))
+            return true;
+    }
+    return false;
+}
+
+/* ---- State. */
+
+bool peer_connected(const struct node_peer *p)
+{
+    return p->cur && p->paths && paths_best(p->paths, &(uint32_t){0}, &(enum path_kind){0});
+}
+
+enum peer_state peer_state(const struct node_peer *p)
+{
+    if (!p->cur || !p->paths || paths_count(p->paths) == 0)
+        return p->relay != 0 ? PEER_CONNECTING : PEER_OFFLINE;
+    struct path_stats st;
+    uint32_t id;
+    enum path_kind kind;
+    if (!paths_best(p->paths, &id, &kind))
+        return PEER_DEGRADED;
+    if (paths_stats(p->paths, id, &st) && (!st.alive || st.loss > DEGRADED_LOSS))
+        return PEER_DEGRADED;
+    return PEER_CONNECTED;
+}
+
+const char *peer_state_name(enum peer_state s)
+{
+    static const char *const names[PEER_STATE_COUNT] = {"offline", "connecting", "connected", "degraded"};
+    return names[s];
+}
+
+void peer_traffic(const struct node_peer *p, struct peer_totals *t)
+{
+    *t = p->past;
+    const struct peer_session *all[] = {p->cur, p->old};
+    for (size_t i = 0; i < 2; i++) {
+        if (!all[i])
+            continue;
+        struct session_info info;
+        session_info(all[i]->s, &info);
+        t->tx_bytes += info.tx_bytes;
+        t->rx_bytes += info.rx_bytes;
+        t->rekeys += info.rekeys;
+    }
+}
+
+/* ---- Where it is. */
+
+void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay)
+{
+    if (p->relay == relay || relay == 0)
+        return;
+    relay_forget(n, p);
+    if (map_put(n->by_relay, &relay, p) < 0)
+        return;
+    p->relay = relay;
+    /* Another index is another connection of the peer: the way over the old one leads nowhere. */
+    if (p->paths)
+        paths_del(p->paths, PATH_RELAY_ID);
+}
+
+void peer_online(struct node *n, struct node_peer *p, const struct node_party *np, uint32_t relay,
+                 bool we_came_later, usec_t now)
+{
+    if (relay == 0)
+        return;
+    p->at_hub |= 1ull << np->bit;
+    if (p->relay == relay)
+        return;
+    peer_adopt(n, p, relay);
+    p->tries = 0;
+    p->resuming = false;
+    session_drop_slot(n, &p->next);
+    if (p->cur || peer_eager(n, p->id) || p->wait) {
+        usec_t at = we_came_later || p->wait ? now : now + EXISTING_WAIT;
+        p->start_at = at;
+        node_due(n, at);
+    }
+    peer_touch(n, p);
+}
+
+void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now)
+{
+    p->at_hub &= ~bits;
+    if (p->at_hub != 0 || p->relay == 0)
+        return;
+    relay_forget(n, p);
+    if (p->paths)
+        paths_del(p->paths, PATH_RELAY_ID);
+    session_drop_slot(n, &p->next);
+    p->resuming = false;
+    p->start_at = USEC_NEVER;
+    peer_touch(n, p);
+}
+
+void peers_link_lost(struct node *n, usec_t now)
+{
+    for (size_t i = 0; i < n->peer_slots; i++)
+        if (n->peers[i])
+            peer_offline(n, n->peers[i], UINT64_MAX, now);
+}
+
+/* ---- Frames. */
+
+void peer_demand(struct node *n, struct node_peer *p, usec_t now)
+{
+    if (p->relay == 0 || p->next || p->resuming || peer_connected(p))
+        return;
+    /* A try that failed is not repeated for every frame. */
+    if (p->tries > 0 && p->start_at != USEC_NEVER)
+        return;
+    p->start_at = now;
+    node_due(n, now);
+}
+
+static void peer_wait(struct node *n, struct node_peer *p, const struct node_party *np, const uint8_t *buf,
+                      size_t len, usec_t now)
+{
+    if (p->relay == 0) {
+        count(n, COUNT_NO_SESSION);
+        return;
+    }
+    while (p->wait && (p->wait_count >= WAIT_FRAMES || p->wait_bytes + len > WAIT_BYTES)) {
+        wait_drop_first(n, p);
+        count(n, COUNT_WAIT_EXPIRED);
+    }
+    struct wait_frame *f = NULL;
+    if (len <= WAIT_BYTES && n->wait_bytes + len <= WAIT_TOTAL)
+        f = malloc(sizeof *f + len + DATA_OVERHEAD);
+    if (!f) {
+        count(n, COUNT_NO_SESSION);
+        return;
+    }
+    *f = (struct wait_frame){.party_ref = np->ref, .until = now + WAIT_LIFE, .n = len};
+    memcpy(f->p + DATA_HEADROOM, buf + DATA_HEADROOM, len);
+    *p->wait_tail = f;
+    p->wait_tail = &f->next;
+    p->wait_count++;
+    p->wait_bytes += len;
+    n->wait_bytes += len;
+    peer_demand(n, p, now);
+    peer_touch(n, p);
+}
+
+static enum inner_kind np_inner(const struct node_party *np)
+{
+    return party_mode(np->log) == MODE_TAP ? INNER_FRAME : INNER_PACKET;
+}
+
+static void peer_seal(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf,
+                      size_t len, usec_t now)
+{
+    int rc = session_seal(p->cur->s, np_inner(np), np->tag, buf, len, now);
+    if (rc < 0) {
+        count(n, COUNT_SEAL_FAILED);
+        peer_events(n, p->cur, now); /* a key that is used up ends the session */
+        return;
+    }
+    link_relay(n, p->relay, false, buf, len + DATA_OVERHEAD);
+    paths_sent(p->paths, PATH_RELAY_ID, now);
+    peer_touch(n, p);
+}
+
+void peer_send(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf, size_t len,
+               usec_t now)
+{
+    if (peer_connected(p))
+        peer_seal(n, p, np, buf, len, now);
+    else
+        peer_wait(n, p, np, buf, len, now);
+}
+
+void peer_flush_wait(struct node *n, struct node_peer *p, usec_t now)
+{
+    while (p->wait && peer_connected(p)) {
+        struct wait_frame *f = p->wait;
+        const struct node_party *np = np_by_ref(n, f->party_ref);
+        if (np && np->state == NP_ACTIVE && party_member(np->log, p->id) && f->until > now)
+            peer_seal(n, p, np, f->p, f->n, now);
+        wait_drop_first(n, p);
+    }
+}
+
+static void wait_expire(struct node *n, struct node_peer *p, usec_t now)
+{
+    while (p->wait && p->wait->until <= now) {
+        wait_drop_first(n, p);
+        count(n, COUNT_WAIT_EXPIRED);
+    }
+}
+
+/* ---- What sessions and paths have to say. */
+
+void peer_touch(struct node *n, struct node_peer *p)
+{
+    if (p->dirty)
+        return;
+    p->dirty = true;
+    p->dirty_next = n->dirty;
+    n->dirty = p;
+}
+
+void peers_pump_one(struct node *n, struct peer_session *ps, usec_t now)
+{
+    struct session_out out;
+    struct node_peer *p = ps->peer;
+    while (session_output(ps->s, now, &out)) {
+        /* The relay is the only way so far; what is sealed for a path that is gone has nowhere to go. */
+        if (out.path != SESSION_PATH_ANY && out.path != PATH_RELAY_ID)
+            continue;
+        link_relay(n, p->relay, out.handshake, out.p, out.n);
+    }
+}
+
+static void paths_pump(struct node *n, struct node_peer *p, usec_t now)
+{
+    uint32_t id;
+    uint8_t probe[PATH_PROBE_LEN];
+    while (p->cur && paths_output(p->paths, now, &id, probe))
+        session_message_on(p->cur->s, id, MSG_PROBE, bytes_of(probe, sizeof probe), now);
+    struct path_event ev;
+    while (paths_event(p->paths, &ev)) {
+        if (ev.kind != PATH_EVENT_DEAD)
+            continue;
+        count(n, COUNT_PATHS_DEAD);
+        /* The keys or the way, one of them is gone: RESUME finds out, and a new handshake follows when it
+         * fails. */
+        if (p->relay != 0 && !p->next && !p->resuming) {
+            p->start_at = now;
+            node_due(n, now);
+        }
+    }
+}
+
+static void session_due(usec_t *wake, const struct peer_session *ps)
+{
+    if (ps)
+        *wake = usec_min(*wake, session_wake(ps->s));
+}
+
+static void peer_rewake(struct node *n, struct node_peer *p)
+{
+    usec_t wake = p->start_at;
+    session_due(&wake, p->cur);
+    session_due(&wake, p->next);
+    session_due(&wake, p->old);
+    if (p->old)
+        wake = usec_min(wake, p->old->dies);
+    if (p->paths && p->cur)
+        wake = usec_min(wake, paths_wake(p->paths));
+    if (p->wait)
+        wake = usec_min(wake, p->wait->until);
+    p->wake = wake;
+    node_due(n, wake);
+}
+
+static void peer_pump(struct node *n, struct node_peer *p, usec_t now)
+{
+    if (p->paths)
+        paths_pump(n, p, now);
+    if (p->cur)
+        peers_pump_one(n, p->cur, now);
+    if (p->next)
+        peers_pump_one(n, p->next, now);
+    if (p->old)
+        peers_pump_one(n, p->old, now);
+    peer_rewake(n, p);
+}
+
+static void peer_end(struct node *n, struct node_peer *p, usec_t now)
+{
+    /* The peer should stop at once as well, and it may not have the log that says so yet. */
+    if (p->cur && session_state(p->cur->s) == SESSION_UP_STATE) {
+        session_close(p->cur->s, now);
+        peers_pump_one(n, p->cur, now);
+    }
+    peer_clean(n, p);
+    relay_forget(n, p);
+    map_del(n->by_id, p->id);
+    n->peers[p->ref - 1] = NULL;
+    n->peer_count--;
+    peer_free(n, p);
+}
+
+static void peers_reap(struct node *n, usec_t now)
+{
+    for (size_t i = 0; i < n->peer_slots && n->doomed > 0; i++) {
+        struct node_peer *p = n->peers[i];
+        if (!p || !p->doomed)
+            continue;
+        n->doomed--;
+        peer_end(n, p, now);
+    }
+}
+
+void peers_pump(struct node *n, usec_t now)
+{
+    if (n->doomed > 0)
+        peers_reap(n, now);
+    while (n->dirty) {
+        struct node_peer *p = n->dirty;
+        n->dirty = p->dirty_next;
+        p->dirty = false;
+        p->dirty_next = NULL;
+        peer_pump(n, p, now);
+    }
+}
+
+/* ---- Time. */
+
+static void session_tick_slot(struct node *n, struct peer_session *ps, usec_t now)
+{
+    if (!ps || session_wake(ps->s) > now)
+        return;
+    session_tick(ps->s, now);
+    peer_events(n, ps, now);
+}
+
+static void peer_begin(struct node *n, struct node_peer *p, usec_t now)
+{
+    if (p->start_at > now)
+        return;
+    if (p->relay == 0 || p->next || p->resuming) {
+        p->start_at = USEC_NEVER;
+        return;
+    }
+    if (p->cur && p->tries == 0) {
+        peer_resume(n, p, now);
+        return;
+    }
+    if (n->begun >= n->limits.handshakes) {
+        p->start_at = now + 100 * MSEC + rng_below(&n->rng, 100 * MSEC);
+        return;
+    }
+    peer_start(n, p, now);
+}
+
+void peer_tick(struct node *n, struct node_peer *p, usec_t now)
+{
+    session_tick_slot(n, p->cur, now);
+    session_tick_slot(n, p->next, now);
+    session_tick_slot(n, p->old, now);
+    if (p->old && p->old->dies <= now)
+        session_drop_slot(n, &p->old);
+    if (p->paths && p->cur && paths_wake(p->paths) <= now)
+        paths_tick(p->paths, now);
+    wait_expire(n, p, now);
+    peer_begin(n, p, now);
+    peer_touch(n, p);
+}
