@@ -202,7 +202,7 @@ static int redraw(struct cli *c, json_t *result, size_t *lines)
     }
     c->out = out;
     if (!text)
-        return EXIT_FAILED;
+        return 1;
     if (*lines > 0)
         fprintf(out, "\033[%zuF\033[J", *lines);
     fputs(text, out);
@@ -230,7 +230,7 @@ static int watch(struct cli *c)
         if (!terminal && !c->json)
             fputs("\n", c->out);
         if (fflush(c->out))
-            return EXIT_FAILED;
+            return 1;
         sleep(1);
     }
 }
