@@ -79,8 +79,8 @@ static const char *const sql[STATEMENT_COUNT] = {
     [INVITE_REDEEM] = ("UPDATE invite SET used = used + 1 WHERE party = ?1 AND id = ?2 AND used < uses"
                        " AND revoked = 0 AND expires >= ?3"),
     [BLOB_GET] = "SELECT value FROM blob WHERE name = ?1",
-    [BLOB_PUT] = "INSERT INTO blob (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = "
-                 "excluded.value",
+    [BLOB_PUT] = ("INSERT INTO blob (name, value) VALUES (?1, ?2)"
+                  " ON CONFLICT (name) DO UPDATE SET value = excluded.value"),
 };
 
 struct sqlite {

@@ -238,14 +238,16 @@ static bool hub_take(void *arg, struct buf *out, bool *binary)
 
 static const struct ws_client_ops hub_ops = {hub_up, hub_text, hub_binary, hub_down, hub_take};
 
-/* Something below us changed: the connection is made again rather than waited for. */
+/* Something below us changed: the connection is made again at once rather than waited for. */
 static void hub_again(struct daemon *d, const char *why)
 {
-    if (d->link == LINK_NONE)
-        return;
-    log_event(LOG_INFO, "hub-again", "why=%s", why);
-    ws_client_close(d->hub);
-    hub_down(d, why);
+    if (d->link != LINK_NONE) {
+        log_event(LOG_INFO, "hub-again", "why=\"%s\"", why);
+        ws_client_close(d->hub);
+        hub_down(d, why);
+    }
+    node_network_changed(d->node, clock_now());
+    pump(d);
 }
 
 /* ---- devices, requests */
@@ -319,7 +321,7 @@ static void on_network(uv_timer_t *t)
 {
     struct daemon *d = t->data;
     struct sockaddr_storage own;
-    if (ws_client_local_address(d->hub, &own) && !have_address(&own))
+    if (d->link == LINK_NONE || (ws_client_local_address(d->hub, &own) && !have_address(&own)))
         hub_again(d, "this machine's address changed");
 }
 

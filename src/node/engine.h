@@ -64,6 +64,8 @@ void node_hub_text(struct node *n, struct bytes text, usec_t now);
 void node_hub_binary(struct node *n, uint8_t *message, size_t len, usec_t now);
 /* why: a sentence for people ("connection refused"); permanent: trying again is no use without a person (pin mismatch). */
 void node_hub_down(struct node *n, const char *why, usec_t now);
+/* The network below changed, or the machine woke: a wait for the next try is over now, and the back-off begins anew. */
+void node_network_changed(struct node *n, usec_t now);
 /* The next message for the hub; false: nothing waits. Text before control frames before data; data frames packed. */
 bool node_hub_take(struct node *n, struct buf *out, bool *binary, usec_t now);
 bool node_hub_waiting(const struct node *n);

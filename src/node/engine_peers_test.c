@@ -68,6 +68,22 @@ static void test_one_reconnects(void **state)
     lab_free(l);
 }
 
+/* After a long absence of the hub a node waits up to half a minute between tries; a change of the network below ends that wait. */
+static void test_network_change_ends_the_wait(void **state)
+{
+    struct lab *l = lab_new(45);
+    lab_party(l, 2);
+    lab_hub_stop(l, 0);
+    lab_run(l, 120 * SEC);
+    lab_hub_start(l, 0);
+    lab_run(l, 100 * MSEC);
+    assert_int_not_equal(l->hosts[1].n->link.state, LINK_READY);
+    node_network_changed(l->hosts[1].n, l->now);
+    lab_run(l, 200 * MSEC);
+    assert_int_equal(l->hosts[1].n->link.state, LINK_READY);
+    lab_free(l);
+}
+
 static void test_peer_restarts(void **state)
 {
     for (int who = 0; who < 2; who++) { /* once the one with the smaller id, once the other */
@@ -495,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_every_pair_once),
         cmocka_unit_test(test_hub_restart_resumes),
         cmocka_unit_test(test_one_reconnects),
+        cmocka_unit_test(test_network_change_ends_the_wait),
         cmocka_unit_test(test_peer_restarts),
         cmocka_unit_test(test_peer_restarts_behind_the_hubs_back),
         cmocka_unit_test(test_polite_stop),

@@ -96,6 +96,12 @@ void link_try_now(struct node *n, usec_t now)
         link_connect(n, now);
 }
 
+void node_network_changed(struct node *n, usec_t now)
+{
+    n->link.failures = 0;
+    link_try_now(n, now);
+}
+
 static usec_t link_backoff(struct node *n)
 {
     uint64_t ms = n->limits.backoff_min_ms;

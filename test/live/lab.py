@@ -228,14 +228,18 @@ class Lab:
         self.wan.ip('link', 'set', dev, 'master', 'br0')
         host.ip('addr', 'add', f'{address}/24', 'dev', 'wan0')
 
+    def nat(self, router, inside):
+        """Makes a host forward for those on its `inside` device, as a home router does."""
+        router.sh('sysctl -qw net.ipv4.ip_forward=1')
+        router.run('nft', '-f', '-', input=NAT_RULES.replace('lan0', inside))
+
     def home(self, letter, number, hosts):
         """A home: a router with NAT towards the public network, and hosts on 192.168.NUMBER.0/24 behind it."""
         router = self.host(f'router{letter}')
         self.join_wan(router, f'198.51.100.{100 + number}')
         self.bridge(router, 'lan0')
         router.ip('addr', 'add', f'192.168.{number}.1/24', 'dev', 'lan0')
-        router.sh('sysctl -qw net.ipv4.ip_forward=1')
-        router.run('nft', '-f', '-', input=NAT_RULES)
+        self.nat(router, 'lan0')
         made = []
         for i, name in enumerate(hosts):
             h = self.host(name)

@@ -210,6 +210,29 @@ def hub_stops_and_returns():
 
 
 @test
+def changing_networks():
+    """A node that moves to another network (other address, other router) finds its way back by itself; sessions stay."""
+    with Lab() as lab:
+        alice, bob = lab.two_homes()
+        party_of(lab, alice, bob)
+        before = alice.peer('bob')
+        cafe = lab.host('routerc')
+        lab.join_wan(cafe, '198.51.100.103')
+        lab.nat(cafe, 'lan0')
+        lab.bridge(cafe, 'lan0')
+        cafe.ip('addr', 'add', '192.168.3.1/24', 'dev', 'lan0')
+        lab.wire(cafe, 'h0', bob, 'wlan0')
+        cafe.ip('link', 'set', 'h0', 'master', 'lan0')
+        bob.ip('link', 'set', 'eth0', 'down')
+        bob.ip('addr', 'flush', 'dev', 'eth0')
+        bob.ip('addr', 'add', '192.168.3.10/24', 'dev', 'wlan0')
+        bob.ip('route', 'add', 'default', 'via', '192.168.3.1')
+        took = wait_for('ping over the new network', lambda: pings(alice, ip(bob), 1, timeout=0.2)[0], timeout=10)
+        print(f'# back {took:.2f} s after the move')
+        check(alice.peer('bob')['session_age_s'] >= before['session_age_s'], 'the session was resumed, not made again')
+
+
+@test
 def nodes_stop_and_return():
     """A node that was stopped, and one that was killed, finds its party again and leaves no device behind."""
     with Lab() as lab:
