@@ -1,5 +1,6 @@
-/* The simulator's clock: virtual microseconds, a heap of timers with a stable order, and one seeded source of chance. Nothing
- * in sim/ reads a real clock, so a run is a function of its seed: two runs with one seed fire the same timers in the same order. */
+/* The simulator's clock: virtual microseconds, a heap of timers with a stable order, and one seeded source of
+ * chance. Nothing in sim/ reads a real clock, so a run is a function of its seed: two runs with one seed fire
+ * the same timers in the same order. */
 #ifndef WARREN_SIM_CLOCK_H
 #define WARREN_SIM_CLOCK_H
 
@@ -17,7 +18,8 @@ struct sim_timer {
     uint64_t order; /* ties are broken by who armed first */
     size_t slot;    /* place in the heap + 1; 0: not armed */
     void (*fire)(void *arg);
-    void (*drop)(void *arg); /* frees the owner where the simulation ends before the moment comes; may be NULL */
+    void (*drop)(
+        void *arg); /* frees the owner where the simulation ends before the moment comes; may be NULL */
     void *arg;
 };
 

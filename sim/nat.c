@@ -54,7 +54,8 @@ static struct nat_mapping *find_inside(struct nat *n, enum nat_proto proto, cons
 {
     for (uint16_t i = 0; i < n->high; i++) {
         struct nat_mapping *m = &n->mappings[i];
-        if (alive(m, now) && m->proto == proto && sim_addr_equal(&m->inside, from) && sim_addr_equal(&m->remote, part))
+        if (alive(m, now) && m->proto == proto && sim_addr_equal(&m->inside, from) &&
+            sim_addr_equal(&m->remote, part))
             return m;
     }
     return NULL;
@@ -78,7 +79,8 @@ static uint16_t step_port(int port, int step)
     return (uint16_t)port;
 }
 
-static uint16_t choose_port(struct nat *n, const struct rng *rng, enum nat_proto proto, uint16_t inside, usec_t now)
+static uint16_t choose_port(struct nat *n, const struct rng *rng, enum nat_proto proto, uint16_t inside,
+                            usec_t now)
 {
     uint16_t port = inside;
     int step = n->config.step;
@@ -102,7 +104,8 @@ static struct nat_mapping *add_mapping(struct nat *n, const struct rng *rng, enu
         uint16_t port = choose_port(n, rng, proto, from->port, now);
         if (i >= n->high)
             n->high = (uint16_t)(i + 1);
-        *m = (struct nat_mapping){.used = true, .proto = proto, .inside = *from, .remote = *part, .port = port};
+        *m = (struct nat_mapping){
+            .used = true, .proto = proto, .inside = *from, .remote = *part, .port = port};
         return m;
     }
     return NULL;
@@ -113,7 +116,8 @@ static usec_t life(const struct nat *n, enum nat_proto proto)
     return proto == NAT_UDP ? n->config.lifetime : n->config.stream_lifetime;
 }
 
-static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind, const struct sim_addr *remote, usec_t now)
+static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind,
+                                      const struct sim_addr *remote, usec_t now)
 {
     struct sim_addr want = seen_part(kind, remote);
     for (size_t i = 0; i < NAT_REMOTES_MAX; i++) {
@@ -146,7 +150,8 @@ enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto pr
         return verdict(n, NAT_BLOCKED);
     if (n->config.passes_all)
         return verdict(n, NAT_PASS);
-    struct sim_addr part = seen_part(proto == NAT_UDP && !n->config.firewall ? n->config.mapping : NAT_ENDPOINT, to);
+    struct sim_addr part =
+        seen_part(proto == NAT_UDP && !n->config.firewall ? n->config.mapping : NAT_ENDPOINT, to);
     struct nat_mapping *m = find_inside(n, proto, from, &part, now);
     if (!m)
         m = add_mapping(n, rng, proto, from, &part, now);
@@ -160,14 +165,16 @@ enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto pr
     return verdict(n, NAT_PASS);
 }
 
-enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to, usec_t now)
+enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to,
+                        usec_t now)
 {
     if (n->config.udp_blocked && proto == NAT_UDP)
         return verdict(n, NAT_BLOCKED);
     if (n->config.passes_all)
         return verdict(n, NAT_PASS);
     struct sim_addr none = {0};
-    struct nat_mapping *m = n->config.firewall ? find_inside(n, proto, to, &none, now) : find_port(n, proto, to->port, now);
+    struct nat_mapping *m =
+        n->config.firewall ? find_inside(n, proto, to, &none, now) : find_port(n, proto, to->port, now);
     if (!m)
         return verdict(n, NAT_NO_MAPPING);
     enum nat_kind kind = proto == NAT_UDP ? n->config.filtering : NAT_ADDRESS_PORT;

@@ -1,6 +1,6 @@
-/* A NAT box or a stateful firewall, as pure logic on addresses: mapping and filtering by the terms of RFC 4787, chosen port
- * policy, lifetimes, limits, reboot. Streams (TCP) go through the same tables with filtering by address and port and a long
- * lifetime, as RFC 5382 boxes do. */
+/* A NAT box or a stateful firewall, as pure logic on addresses: mapping and filtering by the terms of RFC
+ * 4787, chosen port policy, lifetimes, limits, reboot. Streams (TCP) go through the same tables with
+ * filtering by address and port and a long lifetime, as RFC 5382 boxes do. */
 #ifndef WARREN_SIM_NAT_H
 #define WARREN_SIM_NAT_H
 
@@ -10,9 +10,9 @@
 
 /* On what one internal endpoint's mapping (or filter) depends besides itself. */
 enum nat_kind {
-    NAT_ENDPOINT,      /* nothing: EIM, EIF */
-    NAT_ADDRESS,       /* the remote address: ADM, ADF */
-    NAT_ADDRESS_PORT,  /* the remote address and port: APDM, APDF */
+    NAT_ENDPOINT,     /* nothing: EIM, EIF */
+    NAT_ADDRESS,      /* the remote address: ADM, ADF */
+    NAT_ADDRESS_PORT, /* the remote address and port: APDM, APDF */
 };
 enum nat_ports {
     NAT_PORT_KEEP,       /* the internal port where it is free, else (contention) the next free one */
@@ -25,16 +25,16 @@ enum nat_proto { NAT_UDP, NAT_STREAM, NAT_PROTO_COUNT };
 #define NAT_REMOTES_MAX  32 /* remotes remembered for filtering, per mapping; the oldest goes */
 
 struct nat_config {
-    bool passes_all;      /* no box at all: a plain router */
-    bool firewall;        /* filters, translates nothing (IPv6) */
+    bool passes_all; /* no box at all: a plain router */
+    bool firewall;   /* filters, translates nothing (IPv6) */
     enum nat_kind mapping, filtering;
     enum nat_ports ports;
-    int step;             /* of sequential ports; 0: 1 */
+    int step; /* of sequential ports; 0: 1 */
     bool hairpin;
-    usec_t lifetime;      /* of a UDP mapping without traffic; 0: 120 s */
+    usec_t lifetime;        /* of a UDP mapping without traffic; 0: 120 s */
     usec_t stream_lifetime; /* 0: 2 h */
-    bool refresh_inbound; /* inbound traffic keeps a mapping alive as well */
-    uint16_t max_mappings;/* 0: NAT_MAPPINGS_MAX */
+    bool refresh_inbound;   /* inbound traffic keeps a mapping alive as well */
+    uint16_t max_mappings;  /* 0: NAT_MAPPINGS_MAX */
     bool udp_blocked;
 };
 
@@ -53,9 +53,7 @@ struct nat_mapping {
     uint8_t next_remote;
 };
 
-enum nat_verdict {
-    NAT_PASS, NAT_BLOCKED, NAT_FULL, NAT_NO_MAPPING, NAT_FILTERED, NAT_VERDICT_COUNT
-};
+enum nat_verdict { NAT_PASS, NAT_BLOCKED, NAT_FULL, NAT_NO_MAPPING, NAT_FILTERED, NAT_VERDICT_COUNT };
 
 struct nat {
     struct nat_config config;
@@ -72,7 +70,8 @@ void nat_done(struct nat *n);
 enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct sim_addr *from,
                          const struct sim_addr *to, usec_t now);
 /* A packet for the box's outside address arrives: *to becomes the internal endpoint. */
-enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to, usec_t now);
+enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to,
+                        usec_t now);
 /* Forgets everything; with another address outside where one is given. */
 void nat_reboot(struct nat *n, const struct sim_addr *outside);
 uint16_t nat_mapping_count(const struct nat *n, usec_t now);

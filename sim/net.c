@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOPS_MAX      32
-#define PUBLIC_FIRST  0x05000001u /* 5.0.0.1 */
-#define SHARED_FIRST  0x64400001u /* 100.64.0.1, RFC 6598 */
-#define EPHEMERAL     32768
-#define HOME_UPLINK   (5 * MSEC)
-#define ACCESS_DELAY  (1 * MSEC)
+#define HOPS_MAX     32
+#define PUBLIC_FIRST 0x05000001u /* 5.0.0.1 */
+#define SHARED_FIRST 0x64400001u /* 100.64.0.1, RFC 6598 */
+#define EPHEMERAL    32768
+#define HOME_UPLINK  (5 * MSEC)
+#define ACCESS_DELAY (1 * MSEC)
 
 static uint32_t ip4_of(const struct sim_addr *a)
 {
@@ -23,7 +23,8 @@ struct net *net_new(struct sim *sim)
     n->sim = sim;
     n->next_public = PUBLIC_FIRST;
     n->next_shared = SHARED_FIRST;
-    struct site_config root = {.net6 = 0x20010db800000000, .box4 = {.passes_all = true}, .box6 = {.passes_all = true}};
+    struct site_config root = {
+        .net6 = 0x20010db800000000, .box4 = {.passes_all = true}, .box6 = {.passes_all = true}};
     n->root = site_new(n, NULL, "internet", &root);
     return n;
 }
@@ -199,7 +200,8 @@ static struct nat *box_of(struct site *s, const struct packet *p)
     return p->to.family == 4 ? &s->nat4 : &s->nat6;
 }
 
-/* Whether address a lies in the subtree of s as seen from above: the box's own address, or an IPv6 host within. */
+/* Whether address a lies in the subtree of s as seen from above: the box's own address, or an IPv6 host
+ * within. */
 static bool site_answers_for(const struct site *s, const struct sim_addr *a)
 {
     if (a->family == 4 && !s->nat4.config.passes_all && !s->nat4.config.firewall)
@@ -355,7 +357,8 @@ int host_send(struct host *h, struct packet *p)
 }
 
 struct udp_socket *udp_open(struct host *h, uint16_t port,
-                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n), void *arg)
+                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n),
+                            void *arg)
 {
     if (port == 0)
         port = host_port(h);

@@ -1,8 +1,9 @@
 /* The Internet in a box: sites (networks), hosts on them, routers between, NAT boxes at their edges, UDP.
  *
- * Sites form a tree under the root, which is the public Internet. A host hangs on its site by an access line (two links), a site
- * on its parent by an uplink (two links) with a box (nat.h) for IPv4 and one for IPv6. A packet climbs from its host's site until
- * a site knows the destination, and descends there. So double NAT and carrier-grade NAT are sites within sites. */
+ * Sites form a tree under the root, which is the public Internet. A host hangs on its site by an access line
+ * (two links), a site on its parent by an uplink (two links) with a box (nat.h) for IPv4 and one for IPv6. A
+ * packet climbs from its host's site until a site knows the destination, and descends there. So double NAT
+ * and carrier-grade NAT are sites within sites. */
 #ifndef WARREN_SIM_NET_H
 #define WARREN_SIM_NET_H
 
@@ -11,19 +12,19 @@
 #include "sim/nat.h"
 
 #define NET_NAME_CAP   32
-#define NET_HEADER_LEN 48   /* counted for IP and UDP or TCP on the wire */
+#define NET_HEADER_LEN 48 /* counted for IP and UDP or TCP on the wire */
 #define PACKET_MAX     9000
 
 struct packet {
     struct sim_timer timer; /* while in flight */
     struct net *net;
-    struct site *site;      /* where it goes next: a router ... */
-    struct host *host;      /* ... or a host */
+    struct site *site; /* where it goes next: a router ... */
+    struct host *host; /* ... or a host */
     bool from_outside;
     uint8_t hops;
     enum nat_proto proto;
     struct sim_addr from, to;
-    uint8_t flags;          /* of streams, and what follows too */
+    uint8_t flags; /* of streams, and what follows too */
     uint64_t seq, ack, sack;
     uint32_t window;
     usec_t stamp, echo;
@@ -32,7 +33,12 @@ struct packet {
 };
 
 enum net_drop {
-    NET_DROP_LINK, NET_DROP_BOX, NET_DROP_NO_ROUTE, NET_DROP_NO_HOST, NET_DROP_NO_SOCKET, NET_DROP_COUNT
+    NET_DROP_LINK,
+    NET_DROP_BOX,
+    NET_DROP_NO_ROUTE,
+    NET_DROP_NO_HOST,
+    NET_DROP_NO_SOCKET,
+    NET_DROP_COUNT
 };
 
 struct net {
@@ -41,17 +47,18 @@ struct net {
     struct host *hosts;
     uint32_t next_public, next_shared;
     uint64_t delivered, drops[NET_DROP_COUNT];
-    /* For scenarios that want to see or take packets on their way out of a host: false: it is gone. May change the bytes. */
+    /* For scenarios that want to see or take packets on their way out of a host: false: it is gone. May
+     * change the bytes. */
     bool (*tap)(void *arg, struct host *h, struct packet *p);
     void *tap_arg;
 };
 
 struct site_config {
-    uint32_t net4;          /* /24 for its hosts, host order; 0 for the root's public addresses */
-    uint64_t net6;          /* /64; 0: no IPv6 here */
+    uint32_t net4; /* /24 for its hosts, host order; 0 for the root's public addresses */
+    uint64_t net6; /* /64; 0: no IPv6 here */
     struct nat_config box4, box6;
     struct link_config up, down; /* the uplink */
-    uint32_t outside4;      /* the box's address in the parent; 0: given by the simulator */
+    uint32_t outside4;           /* the box's address in the parent; 0: given by the simulator */
 };
 
 struct site {
@@ -74,7 +81,7 @@ struct host {
     struct host *next;
     struct sim_addr ip4, ip6; /* family 0: none */
     struct link up, down;
-    bool off;               /* no power: nothing comes, nothing goes */
+    bool off; /* no power: nothing comes, nothing goes */
     uint16_t next_port;
     struct udp_socket *sockets;
     struct stream_side *streams;
@@ -95,7 +102,8 @@ void site_reboot(struct site *s, bool new_address);
 /* A host with an access line of 1 ms each way; change host->up.config and host->down.config at will. */
 struct host *host_new(struct site *s, const char *name);
 void host_lines(struct host *h, const struct link_config *both);
-/* Another network: new addresses; packets on their way to the old ones are lost, sockets stay bound to their ports. */
+/* Another network: new addresses; packets on their way to the old ones are lost, sockets stay bound to their
+ * ports. */
 void host_move(struct host *h, struct site *to);
 void host_power(struct host *h, bool on);
 struct host *host_by_name(struct net *n, const char *name);
@@ -113,7 +121,8 @@ struct udp_socket {
 };
 /* port 0: an ephemeral one. NULL where the port is taken. receive may be NULL: then all is dropped. */
 struct udp_socket *udp_open(struct host *h, uint16_t port,
-                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n), void *arg);
+                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n),
+                            void *arg);
 void udp_close(struct udp_socket *u);
 int udp_send(struct udp_socket *u, const struct sim_addr *to, struct bytes data);
 

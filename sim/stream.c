@@ -4,21 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RTO_MAX         (5 * SEC)
-#define SYN_RETRY       (1 * SEC)
-#define PROBE           (500 * MSEC)
-#define RECEIVE_MAX     (256 * 1024)
-#define SEGMENTS_MAX    256 /* on the way at once */
-#define EARLY_MAX       256 /* received before their turn */
-#define WINDOW_FIRST    10
-#define WINDOW_LOW      4
-#define FRAME_HEADER    5
+#define RTO_MAX          (5 * SEC)
+#define SYN_RETRY        (1 * SEC)
+#define PROBE            (500 * MSEC)
+#define RECEIVE_MAX      (256 * 1024)
+#define SEGMENTS_MAX     256 /* on the way at once */
+#define EARLY_MAX        256 /* received before their turn */
+#define WINDOW_FIRST     10
+#define WINDOW_LOW       4
+#define FRAME_HEADER     5
 #define TLS_CLIENT_FIRST 1900  /* hybrid key share */
 #define TLS_SERVER_FIRST 14000 /* ML-DSA-87 certificate and signature */
 #define UPGRADE_LEN      300
 
 enum { FLAG_SYN = 1, FLAG_ACK = 2, FLAG_RST = 4, FLAG_FIN = 8, FLAG_DATA = 16, FLAG_PROBE = 32 };
-enum { MESSAGE_TEXT = 1, MESSAGE_BINARY = 2, OPEN_CLIENT_FIRST = 16, OPEN_SERVER_FIRST, OPEN_UPGRADE, OPEN_DONE };
+enum {
+    MESSAGE_TEXT = 1,
+    MESSAGE_BINARY = 2,
+    OPEN_CLIENT_FIRST = 16,
+    OPEN_SERVER_FIRST,
+    OPEN_UPGRADE,
+    OPEN_DONE
+};
 enum stream_state { OPENING, TALKING, UP, DEAD };
 
 struct segment {
@@ -39,7 +46,7 @@ struct stream {
     struct stream *next;
     struct host *host;
     struct sim *sim;
-    struct sim_addr remote;
+    struct sim_addr local, remote; /* local: as it was when the stream was made */
     uint16_t port;
     bool server, orphan, finishing, fin_sent, paused, wants_room, in_callback, reap;
     enum stream_state state;
@@ -90,6 +97,7 @@ static struct stream *stream_make(struct host *h, const struct sim_addr *remote,
     s->host = h;
     s->sim = h->net->sim;
     s->remote = *remote;
+    s->local = remote->family == 4 ? h->ip4 : h->ip6;
     s->port = port;
     s->opened = s->progress = s->sim->now;
     s->window = WINDOW_FIRST;
@@ -126,8 +134,12 @@ static void stream_release(struct stream *s)
         stream_destroy(s);
 }
 
-static void send_packet(struct stream *s, uint8_t flags, uint64_t seq, struct bytes data, usec_t echo, uint64_t sack)
+static void send_packet(struct stream *s, uint8_t flags, uint64_t seq, struct bytes data, usec_t echo,
+                        uint64_t sack)
 {
+    /* A host that moved keeps its streams bound to an address that no router knows: silence, not a reset. */
+    if (!sim_ip_equal(&s->local, s->remote.family == 4 ? &s->host->ip4 : &s->host->ip6))
+        return;
     struct packet *p = packet_new(NAT_STREAM, &s->remote, data);
     p->from.port = s->port;
     p->flags = flags;
@@ -228,8 +240,8 @@ static void pump(struct stream *s)
 {
     size_t flying = in_flight(s);
     uint64_t end = s->una + s->out.n;
-    while (s->state != OPENING && s->segment_count < SEGMENTS_MAX && flying < (size_t)s->window && s->nxt < end &&
-           s->nxt - s->una < s->peer_window) {
+    while (s->state != OPENING && s->segment_count < SEGMENTS_MAX && flying < (size_t)s->window &&
+           s->nxt < end && s->nxt - s->una < s->peer_window) {
         uint64_t left = end - s->nxt;
         struct segment *g = &s->segments[s->segment_count++];
         *g = (struct segment){.seq = s->nxt, .n = left < STREAM_SEGMENT ? (uint32_t)left : STREAM_SEGMENT};
@@ -571,8 +583,11 @@ void stream_unlisten(struct host *h, uint16_t port)
             side->listeners[i--] = side->listeners[--side->listener_count];
 }
 
-struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops, void *arg)
+struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
+                              void *arg)
 {
+    for (struct host *each = h->net->hosts; each; each = each->next)
+        side_of(each); /* every machine's kernel answers, if only to refuse */
     struct stream *s = stream_make(h, to, host_port(h));
     s->ops = ops;
     s->arg = arg;
@@ -584,6 +599,11 @@ struct stream *stream_connect(struct host *h, const struct sim_addr *to, const s
 bool stream_writable(const struct stream *s)
 {
     return s->state == UP && !s->finishing && s->out.n < STREAM_SEND_MAX;
+}
+
+void stream_want_write(struct stream *s)
+{
+    s->wants_room = true;
 }
 
 bool stream_send(struct stream *s, bool binary, struct bytes message)

@@ -305,18 +305,26 @@ static void peer_seal(struct node *n, struct node_peer *p, const struct node_par
     peer_touch(n, p);
 }
 
+/* A way that does not answer is still better than none: what goes into a stalled stream comes out of it later. */
+static bool peer_has_way(const struct node_peer *p)
+{
+    return p->cur && p->relay != 0 && p->paths && paths_count(p->paths) > 0;
+}
+
 void peer_send(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf, size_t len,
                usec_t now)
 {
-    if (peer_connected(p))
-        peer_seal(n, p, np, buf, len, now);
-    else
+    if (!peer_has_way(p)) {
         peer_wait(n, p, np, buf, len, now);
+        return;
+    }
+    peer_flush_wait(n, p, now); /* what waited while the path was dead goes first: nothing overtakes it */
+    peer_seal(n, p, np, buf, len, now);
 }
 
 void peer_flush_wait(struct node *n, struct node_peer *p, usec_t now)
 {
-    while (p->wait && peer_connected(p)) {
+    while (p->wait && peer_has_way(p)) {
         struct wait_frame *f = p->wait;
         const struct node_party *np = np_by_ref(n, f->party_ref);
         if (np && np->state == NP_ACTIVE && party_member(np->log, p->id) && f->until > now)
@@ -364,6 +372,8 @@ static void paths_pump(struct node *n, struct node_peer *p, usec_t now)
         session_message_on(p->cur->s, id, MSG_PROBE, bytes_of(probe, sizeof probe), now);
     struct path_event ev;
     while (paths_event(p->paths, &ev)) {
+        if (ev.kind == PATH_EVENT_ALIVE)
+            peer_flush_wait(n, p, now);
         if (ev.kind != PATH_EVENT_DEAD)
             continue;
         count(n, COUNT_PATHS_DEAD);

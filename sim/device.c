@@ -1,0 +1,473 @@
+#include "sim/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ETH_LEN   14
+#define IP_LEN    20
+#define UDP_LEN   8
+#define ARP_LEN   28
+#define MAGIC     0x77617272 /* "warr" */
+#define SAY_LEN   16         /* magic, number, sequence */
+#define MDNS_IP   0xe00000fbu
+#define MDNS_PORT 5353
+
+static const uint8_t everyone[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static const uint8_t mdns_mac[6] = {0x01, 0x00, 0x5e, 0x00, 0x00, 0xfb};
+
+void device_open(struct device *d, const struct device_config *c, usec_t *now)
+{
+    device_close(d);
+    d->open = true;
+    d->tap = c->tap;
+    memcpy(d->mac, c->mac, 6);
+    d->ip4 = c->ip4;
+    d->net4 = c->net4;
+    memcpy(d->ip6, c->ip6, 16);
+    d->mtu = c->mtu;
+    d->number = c->number;
+    d->now = now;
+    d->arp_count = 0;
+    d->outbox = sim_alloc(DEVICE_OUTBOX * sizeof *d->outbox);
+}
+
+void device_close(struct device *d)
+{
+    if (!d->open)
+        return;
+    struct device_frame *f;
+    while ((f = device_output(d)))
+        free(f);
+    free(d->outbox);
+    d->outbox = NULL;
+    d->open = false;
+}
+
+struct device_frame *device_output(struct device *d)
+{
+    if (!d->open || d->out_count == 0)
+        return NULL;
+    struct device_frame *f = d->outbox[d->out_first];
+    d->out_first = (d->out_first + 1) % DEVICE_OUTBOX;
+    d->out_count--;
+    d->frames_out++;
+    return f;
+}
+
+void device_raw(struct device *d, struct bytes frame)
+{
+    if (!d->open)
+        return;
+    if (d->out_count == DEVICE_OUTBOX || frame.n > DEVICE_FRAME_MAX) {
+        d->overflowed++;
+        return;
+    }
+    struct device_frame *f = sim_alloc(sizeof *f);
+    f->n = frame.n;
+    if (frame.n)
+        memcpy(f->data, frame.p, frame.n);
+    d->outbox[(d->out_first + d->out_count++) % DEVICE_OUTBOX] = f;
+}
+
+static uint16_t checksum(uint32_t sum, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+struct address {
+    uint8_t src_mac[6], dst_mac[6];
+    uint32_t src_ip, dst_ip;
+};
+
+static void eth_header(struct wr *w, const uint8_t dst[6], const uint8_t src[6], uint16_t type)
+{
+    wr_copy(w, dst, 6);
+    wr_copy(w, src, 6);
+    wr_u16(w, type);
+}
+
+/* Sends one IPv4 packet around `body`, whose transport checksum (at sum_at, with the pseudo header or not) is
+ * filled in. */
+static void send_ip(struct device *d, const struct address *a, uint8_t proto, uint8_t *body, size_t n,
+                    size_t sum_at)
+{
+    uint8_t frame[DEVICE_FRAME_MAX];
+    struct wr w = wr_of(frame, sizeof frame);
+    if (d->tap)
+        eth_header(&w, a->dst_mac, a->src_mac, 0x0800);
+    uint8_t *ip = wr_take(&w, IP_LEN);
+    if (!ip)
+        return;
+    struct wr h = wr_of(ip, IP_LEN);
+    wr_u16(&h, 0x4500);
+    wr_u16(&h, (uint16_t)(IP_LEN + n));
+    wr_u32(&h, 0);
+    wr_u8(&h, 64);
+    wr_u8(&h, proto);
+    wr_u16(&h, 0);
+    wr_u32(&h, a->src_ip);
+    wr_u32(&h, a->dst_ip);
+    put16(ip + 10, checksum(0, ip, IP_LEN));
+    uint32_t pseudo = 0;
+    for (size_t i = 12; proto != 1 && i < 20; i += 2)
+        pseudo += (uint32_t)ip[i] << 8 | ip[i + 1];
+    if (proto != 1)
+        pseudo += proto + (uint32_t)n;
+    put16(body + sum_at, 0);
+    put16(body + sum_at, checksum(pseudo, body, n));
+    wr_copy(&w, body, n);
+    if (wr_ok(&w))
+        device_raw(d, wr_done(&w));
+}
+
+static void send_udp(struct device *d, const struct address *a, uint16_t from_port, uint16_t to_port,
+                     struct bytes payload)
+{
+    uint8_t body[DEVICE_FRAME_MAX];
+    struct wr w = wr_of(body, sizeof body);
+    wr_u16(&w, from_port);
+    wr_u16(&w, to_port);
+    wr_u16(&w, (uint16_t)(UDP_LEN + payload.n));
+    wr_u16(&w, 0);
+    wr_bytes(&w, payload);
+    if (wr_ok(&w))
+        send_ip(d, a, 17, body, w.n, 6);
+}
+
+static void send_say(struct device *d, const struct address *a, uint16_t port, uint64_t seq, size_t size)
+{
+    uint8_t payload[DEVICE_FRAME_MAX] = {0};
+    struct wr w = wr_of(payload, sizeof payload);
+    wr_u32(&w, MAGIC);
+    wr_u32(&w, d->number);
+    wr_u64(&w, seq);
+    if (size < SAY_LEN)
+        size = SAY_LEN;
+    if (size > d->mtu - (size_t)IP_LEN - UDP_LEN)
+        size = d->mtu - (size_t)IP_LEN - UDP_LEN;
+    send_udp(d, a, DEVICE_PORT, port, bytes_of(payload, size));
+}
+
+static const uint8_t *arp_find(const struct device *d, uint32_t ip)
+{
+    for (size_t i = 0; i < d->arp_count; i++)
+        if (d->arp[i].ip == ip)
+            return d->arp[i].mac;
+    return NULL;
+}
+
+static void arp_learn(struct device *d, uint32_t ip, const uint8_t mac[6])
+{
+    size_t i = 0;
+    while (i < d->arp_count && d->arp[i].ip != ip)
+        i++;
+    if (i == DEVICE_ARP_MAX)
+        return;
+    if (i == d->arp_count)
+        d->arp_count++;
+    d->arp[i].ip = ip;
+    memcpy(d->arp[i].mac, mac, 6);
+}
+
+static void send_arp(struct device *d, uint16_t op, uint32_t sender, const uint8_t to[6], uint32_t target)
+{
+    uint8_t frame[ETH_LEN + ARP_LEN];
+    static const uint8_t nobody[6] = {0};
+    struct wr w = wr_of(frame, sizeof frame);
+    eth_header(&w, to, d->mac, 0x0806);
+    wr_u16(&w, 1);
+    wr_u16(&w, 0x0800);
+    wr_u16(&w, 0x0604);
+    wr_u16(&w, op);
+    wr_copy(&w, d->mac, 6);
+    wr_u32(&w, sender);
+    wr_copy(&w, op == 1 ? nobody : to, 6);
+    wr_u32(&w, target);
+    device_raw(d, wr_done(&w));
+}
+
+void device_arp(struct device *d, uint32_t ip)
+{
+    if (d->open && d->tap)
+        send_arp(d, 1, d->ip4, everyone, ip);
+}
+
+void device_claim(struct device *d, uint32_t ip)
+{
+    if (d->open && d->tap)
+        send_arp(d, 2, ip, everyone, ip);
+}
+
+bool device_knows(const struct device *d, uint32_t ip)
+{
+    return !d->tap || arp_find(d, ip);
+}
+
+void device_forget_arp(struct device *d)
+{
+    d->arp_count = 0;
+}
+
+/* Fills in the way to ip, or asks for it. */
+static bool address_to(struct device *d, uint32_t ip, struct address *a)
+{
+    if (!d->open)
+        return false;
+    *a = (struct address){.src_ip = d->ip4, .dst_ip = ip};
+    memcpy(a->src_mac, d->mac, 6);
+    const uint8_t *mac = arp_find(d, ip);
+    if (d->tap && !mac) {
+        device_arp(d, ip);
+        return false;
+    }
+    if (mac)
+        memcpy(a->dst_mac, mac, 6);
+    return true;
+}
+
+bool device_say(struct device *d, uint32_t ip, uint64_t seq, size_t size)
+{
+    struct address a;
+    if (!address_to(d, ip, &a))
+        return false;
+    send_say(d, &a, DEVICE_PORT, seq, size);
+    return true;
+}
+
+void device_spoof(struct device *d, uint32_t ip, const uint8_t src_mac[6], uint32_t src_ip, uint64_t seq)
+{
+    struct address a;
+    if (!address_to(d, ip, &a))
+        return;
+    memcpy(a.src_mac, src_mac, 6);
+    a.src_ip = src_ip;
+    send_say(d, &a, DEVICE_PORT, seq, SAY_LEN);
+}
+
+static void send_group(struct device *d, uint32_t ip, const uint8_t mac[6], uint16_t port, uint64_t seq)
+{
+    if (!d->open)
+        return;
+    struct address a = {.src_ip = d->ip4, .dst_ip = ip};
+    memcpy(a.src_mac, d->mac, 6);
+    memcpy(a.dst_mac, mac, 6);
+    send_say(d, &a, port, seq, SAY_LEN);
+}
+
+void device_broadcast(struct device *d, uint64_t seq)
+{
+    send_group(d, d->net4 | 0xffff, everyone, DEVICE_PORT, seq);
+}
+
+void device_multicast(struct device *d, uint64_t seq)
+{
+    send_group(d, MDNS_IP, mdns_mac, MDNS_PORT, seq);
+}
+
+bool device_ping(struct device *d, uint32_t ip, uint64_t seq)
+{
+    struct address a;
+    if (!address_to(d, ip, &a))
+        return false;
+    uint8_t body[8 + SAY_LEN];
+    struct wr w = wr_of(body, sizeof body);
+    wr_u32(&w, 0x08000000);
+    wr_u32(&w, d->number << 16 | (uint16_t)seq);
+    wr_u32(&w, MAGIC);
+    wr_u32(&w, d->number);
+    wr_u64(&w, seq);
+    send_ip(d, &a, 1, body, sizeof body, 2);
+    return true;
+}
+
+bool device_tcp_syn(struct device *d, uint32_t ip, uint16_t mss)
+{
+    struct address a;
+    if (!address_to(d, ip, &a))
+        return false;
+    uint8_t body[24];
+    struct wr w = wr_of(body, sizeof body);
+    wr_u16(&w, 40000);
+    wr_u16(&w, 80);
+    wr_u64(&w, 0);
+    wr_u16(&w, 0x6002);
+    wr_u16(&w, 65535);
+    wr_u32(&w, 0);
+    wr_u16(&w, 0x0204);
+    wr_u16(&w, mss);
+    send_ip(d, &a, 6, body, sizeof body, 16);
+    return true;
+}
+
+void device_dhcp_discover(struct device *d)
+{
+    if (!d->open)
+        return;
+    uint8_t payload[240] = {1, 1, 6};
+    struct address a = {.src_ip = 0, .dst_ip = 0xffffffff};
+    memcpy(a.src_mac, d->mac, 6);
+    memcpy(a.dst_mac, everyone, 6);
+    send_udp(d, &a, 68, 67, bytes_of(payload, sizeof payload));
+}
+
+static void hear_arp(struct device *d, struct bytes body)
+{
+    struct rd r = rd_of(body);
+    uint8_t mac[6];
+    rd_bytes(&r, 6);
+    uint16_t op = rd_u16(&r);
+    rd_copy(&r, mac, 6);
+    uint32_t sender = rd_u32(&r);
+    rd_bytes(&r, 6);
+    uint32_t target = rd_u32(&r);
+    if (!rd_ok(&r))
+        return;
+    d->arp_requests_in += op == 1;
+    d->arp_replies_in += op == 2;
+    if (op == 2)
+        arp_learn(d, sender, mac);
+    else if (target == d->ip4)
+        send_arp(d, 2, d->ip4, mac, sender);
+}
+
+/* Magic, number, sequence: whose it is, or NULL for strangers' data. */
+static struct device_heard *read_say(struct device *d, struct bytes body, uint32_t *from, uint64_t *seq)
+{
+    struct rd r = rd_of(body);
+    uint32_t magic = rd_u32(&r);
+    *from = rd_u32(&r);
+    *seq = rd_u64(&r);
+    return rd_ok(&r) && magic == MAGIC && *from < DEVICE_PEERS_MAX ? &d->heard[*from] : NULL;
+}
+
+/* Marks seq; false where it was there before. */
+static bool mark(struct device_heard *h, uint64_t seq)
+{
+    if (seq + DEVICE_WINDOW <= h->last_seq)
+        return false;
+    for (; h->last_seq < seq; h->last_seq++) {
+        uint64_t next = (h->last_seq + 1) % DEVICE_WINDOW;
+        h->window[next / 64] &= ~(UINT64_C(1) << next % 64);
+    }
+    uint64_t *word = &h->window[seq % DEVICE_WINDOW / 64], bit = UINT64_C(1) << seq % 64;
+    bool fresh = !(*word & bit);
+    *word |= bit;
+    return fresh;
+}
+
+static void hear_say(struct device *d, struct bytes body, bool group)
+{
+    uint32_t from;
+    uint64_t seq;
+    struct device_heard *h = read_say(d, body, &from, &seq);
+    if (!h) {
+        d->other_in++;
+        return;
+    }
+    h->last_at = *d->now;
+    if (group) {
+        h->broadcasts++;
+    } else {
+        h->reordered += seq < h->last_seq;
+        h->repeated += !mark(h, seq);
+        h->count++;
+    }
+    if (d->on_heard)
+        d->on_heard(d->arg, d, from, seq);
+}
+
+static void hear_icmp(struct device *d, const struct address *a, struct bytes body)
+{
+    uint8_t copy[DEVICE_FRAME_MAX];
+    uint32_t from;
+    uint64_t seq;
+    if (body.n < 8 || a->dst_ip != d->ip4) {
+        d->other_in++;
+        return;
+    }
+    if (body.p[0] == 0) {
+        struct device_heard *h = read_say(d, bytes_of(body.p + 8, body.n - 8), &from, &seq);
+        if (h && from == d->number) {
+            d->heard[seq % DEVICE_PEERS_MAX].pong_at = *d->now;
+            d->heard[seq % DEVICE_PEERS_MAX].pongs++;
+        }
+        return;
+    }
+    if (body.p[0] != 8)
+        return;
+    memcpy(copy, body.p, body.n);
+    copy[0] = 0;
+    struct address back = {.src_ip = a->dst_ip, .dst_ip = a->src_ip};
+    memcpy(back.src_mac, d->mac, 6);
+    memcpy(back.dst_mac, a->src_mac, 6);
+    send_ip(d, &back, 1, copy, body.n, 2);
+}
+
+static void hear_ip(struct device *d, struct address *a, struct bytes packet)
+{
+    struct rd r = rd_of(packet);
+    uint8_t first = rd_u8(&r);
+    rd_u8(&r);
+    uint16_t length = rd_u16(&r);
+    rd_bytes(&r, 5);
+    uint8_t proto = rd_u8(&r);
+    rd_u16(&r);
+    a->src_ip = rd_u32(&r);
+    a->dst_ip = rd_u32(&r);
+    if (!rd_ok(&r) || first != 0x45 || length < IP_LEN || length > packet.n) {
+        d->other_in++;
+        return;
+    }
+    struct bytes body = bytes_of(packet.p + IP_LEN, length - (size_t)IP_LEN);
+    uint16_t port = proto == 17 && body.n >= UDP_LEN ? (uint16_t)(body.p[2] << 8 | body.p[3]) : 0;
+    bool group = a->dst_ip >= 0xe0000000u || a->dst_ip == (d->net4 | 0xffff);
+    d->dhcp_in += port == 67 || port == 68;
+    d->multicast_in += port == MDNS_PORT;
+    if (port == DEVICE_PORT || port == MDNS_PORT)
+        hear_say(d, bytes_of(body.p + UDP_LEN, body.n - UDP_LEN), group);
+    else if (proto == 1)
+        hear_icmp(d, a, body);
+    else if (proto == 6 && body.n >= 24)
+        d->last_mss = (uint16_t)(body.p[22] << 8 | body.p[23]);
+    else
+        d->other_in++;
+}
+
+void device_input(struct device *d, struct bytes frame)
+{
+    if (!d->open)
+        return;
+    d->frames_in++;
+    d->last.n = frame.n < DEVICE_FRAME_MAX ? frame.n : DEVICE_FRAME_MAX;
+    memcpy(d->last.data, frame.p, d->last.n);
+    struct address a = {0};
+    struct rd r = rd_of(frame);
+    uint16_t type = 0x0800;
+    if (d->tap) {
+        rd_copy(&r, a.dst_mac, 6);
+        rd_copy(&r, a.src_mac, 6);
+        type = rd_u16(&r);
+        memcpy(d->last_src_mac, a.src_mac, 6);
+        bool mine = memcmp(a.dst_mac, d->mac, 6) == 0 || (a.dst_mac[0] & 1);
+        if (!mine) {
+            d->other_in++;
+            return;
+        }
+    }
+    if (type == 0x0806)
+        hear_arp(d, rd_rest(&r));
+    else if (type == 0x0800)
+        hear_ip(d, &a, rd_rest(&r));
+    else
+        d->other_in++;
+}
