@@ -569,7 +569,6 @@ int node_run(const struct node_options *o)
     if (!d)
         return complain("out of memory");
     d->watch_fd = d->state.lock = -1;
-    log_set_clock(clock_unix_ms);
     signal(SIGPIPE, SIG_IGN);
     if (uv_loop_init(&d->loop)) {
         free(d);
