@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
-#ifdef HAVE_ASAN
+#include "base/sanitized.h"
+
+#if ADDRESS_SANITIZED
 size_t __sanitizer_get_current_allocated_bytes(void);
 #endif
 
@@ -161,7 +156,7 @@ uint64_t sim_seed(uint64_t usual)
 
 size_t sim_heap_bytes(void)
 {
-#ifdef HAVE_ASAN
+#if ADDRESS_SANITIZED
     return __sanitizer_get_current_allocated_bytes();
 #else
     return mallinfo2().uordblks;

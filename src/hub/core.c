@@ -106,8 +106,10 @@ static int maps_open(struct hub *h)
     h->nodes = map_new(NODE_ID_LEN, CONNS_HARD, rng_u64(&h->rng));
     h->relays = map_new(sizeof(uint32_t), CONNS_HARD, rng_u64(&h->rng));
     h->parties = map_new(PARTY_ID_LEN, PARTIES_HARD, rng_u64(&h->rng));
-    h->ips = iptable_new(IPS_IDLE_MAX, h->limits.logins_per_minute_ip, h->limits.http_per_minute_ip,
-                         rng_u64(&h->rng));
+    const struct ip_rates rates = {.logins = h->limits.logins_per_minute_ip,
+                                   .http = h->limits.http_per_minute_ip,
+                                   .changes = h->limits.entries_per_minute_ip};
+    h->ips = iptable_new(IPS_IDLE_MAX, &rates, rng_u64(&h->rng));
     return h->conns && h->nodes && h->relays && h->parties && h->ips ? 0 : -ENOMEM;
 }
 
@@ -421,11 +423,17 @@ static void dispatch(struct hub *h, struct conn *c, const struct signal *s)
     }
 }
 
-/* False: over the rate, and said so once a second. */
+bool conn_may_change(struct hub *h, struct conn *c)
+{
+    return ip_take(&c->session->appends, h->now) && ip_take(&c->ip->changes, h->now);
+}
+
+/* False: over the rate, and said so once a second. What is over the rate is weighed against what is not, as
+ * tokens come in between however fast somebody sends. */
 static bool rate_ok(struct hub *h, struct conn *c)
 {
     if (ratelimit_take(&c->messages, 1, h->now)) {
-        c->flood = 0;
+        c->flood -= c->flood > 0;
         return true;
     }
     h->count.texts_flood++;

@@ -19,23 +19,24 @@
  * (WARREN_HUB_NAME) and a line of the configuration file; names, defaults and units in core_limits.c and in
  * the manual page. */
 struct hub_limits {
-    uint32_t connections;          /* 20000 at once */
-    uint32_t connections_per_ip;   /* 256 (IPv6: per /64) */
-    uint32_t login_timeout_s;      /* 10: from connection to login */
-    uint32_t ping_s;               /* 30 */
-    uint32_t silent_s;             /* 60: a silent peer is gone */
-    uint32_t token_s;              /* 900 */
-    uint32_t logins_per_minute_ip; /* 60 */
-    uint32_t messages_per_s;       /* 50 text messages per connection, burst twice that */
-    uint32_t parties_per_device;   /* 32 created ones remembered, subscribed at once */
-    uint32_t party_members;        /* 1024 */
-    uint32_t entries_per_minute;   /* 60 appends per device */
-    uint32_t text_queue_bytes;     /* 1 MiB: more waiting text closes the connection (1013) */
-    uint32_t relay_queue_bytes;    /* 512 KiB: then the oldest data frames of that receiver are dropped */
-    uint32_t relay_bytes_per_s;    /* per sending device; 0: none; default 0 */
-    uint32_t parties_cached;       /* 1024 logs in memory without subscribers */
-    uint32_t queue_memory_mib;     /* 512: all that waits for slow receivers together */
-    uint32_t http_per_minute_ip;   /* 600 requests */
+    uint32_t connections;           /* 20000 at once */
+    uint32_t connections_per_ip;    /* 256 (IPv6: per /64) */
+    uint32_t login_timeout_s;       /* 10: from connection to login */
+    uint32_t ping_s;                /* 30 */
+    uint32_t silent_s;              /* 60: a silent peer is gone */
+    uint32_t token_s;               /* 900 */
+    uint32_t logins_per_minute_ip;  /* 60 */
+    uint32_t messages_per_s;        /* 50 text messages per connection, burst twice that */
+    uint32_t parties_per_device;    /* 32 created ones remembered, subscribed at once */
+    uint32_t party_members;         /* 1024 */
+    uint32_t entries_per_minute;    /* 60 appends per device */
+    uint32_t entries_per_minute_ip; /* 600 from all devices behind one address */
+    uint32_t text_queue_bytes;      /* 1 MiB: more waiting text closes the connection (1013) */
+    uint32_t relay_queue_bytes;     /* 512 KiB: then the oldest data frames of that receiver are dropped */
+    uint32_t relay_bytes_per_s;     /* per sending device; 0: none; default 0 */
+    uint32_t parties_cached;        /* 1024 logs in memory without subscribers */
+    uint32_t queue_memory_mib;      /* 512: all that waits for slow receivers together */
+    uint32_t http_per_minute_ip;    /* 600 requests */
 };
 void hub_limits_default(struct hub_limits *l);
 /* Sets one by its name ("ping-s"). 0, -ENOENT, -EINVAL. hub_limit_at lists them (NULL name at the end). */

@@ -21,6 +21,7 @@
 #define ROUTES_CACHED    8
 #define TEXTS_IN_A_ROW   8         /* then relay frames get a turn */
 #define BAD_MESSAGES_MAX 8         /* then the connection is closed */
+#define EVICTIONS_MAX    8         /* for the memory of one record */
 #define FLOOD_MAX        500       /* messages over the rate before the connection is closed */
 #define CLOSE_GRACE      (5 * SEC) /* for a doomed connection to read its last messages */
 
@@ -41,6 +42,7 @@ struct text {
 struct hub_party {
     uint8_t id[PARTY_ID_LEN];
     struct party *log;
+    bool lost;        /* log is older than what the store has acknowledged */
     struct list subs; /* struct sub, in_party */
     struct list idle; /* in hub.idle while there are none */
 };
@@ -53,7 +55,9 @@ struct sub {
     bool full;      /* a member; otherwise a holder of an invite, who gets the log and is shown to nobody */
     bool streaming; /* entries from `next` on are on their way, as the connection takes them */
     bool list_due;  /* the peer-list follows them */
+    uint8_t invite[INVITE_ID_LEN]; /* that let it in, while it is not full */
     uint64_t next;
+    uint64_t until; /* the last entry to be shown; 0: all. A removed node sees the log up to its removal, and no further */
     uint64_t seq; /* presence */
     uint8_t head[ENTRY_HASH_LEN];
 };
@@ -141,6 +145,9 @@ void hub_note(struct hub *h, int level, const char *event, const char *fmt, ...)
 void conn_doom(struct hub *h, struct conn *c, uint16_t code, const char *reason);
 void hub_settle(struct hub *h);
 void conn_schedule(struct hub *h, struct conn *c);
+/* One more change of a log, or proof of an invite: each costs the hub signatures. By device and by address.
+ */
+bool conn_may_change(struct hub *h, struct conn *c);
 /* "wn" of the log: the first 8 bytes in hex, enough to find a node by. */
 const char *node_short(char out[17], const uint8_t node[NODE_ID_LEN]);
 /* "/24" or "/48" of an address, for the log: whole ones are nobody's business. */
@@ -187,6 +194,8 @@ void hub_party_trim(struct hub *h);
 struct sub *sub_find(const struct session *s, const uint8_t party[PARTY_ID_LEN]);
 void sub_end(struct hub *h, struct sub *sub);
 void sub_stream(struct hub *h, struct sub *sub, uint64_t since, bool list_due);
+/* Ends the subscription of somebody whose invite is worth nothing any more; says whether it did. */
+bool sub_dismiss(struct hub *h, struct sub *sub);
 void sub_announce(struct hub *h, struct sub *sub);
 void sub_send_list(struct hub *h, struct sub *sub);
 /* The next batch of a log that is on its way to c, as text in its queue. */

@@ -30,6 +30,8 @@ static const struct limit {
     LIMIT(party_members, "party-members", 1024, 1, 1024, "members of a party"),
     LIMIT(entries_per_minute, "entries-per-minute", 60, 1, 100000,
           "changes of party logs per minute and device"),
+    LIMIT(entries_per_minute_ip, "entries-per-minute-ip", 600, 1, 1000000,
+          "changes of party logs per minute from one address (IPv6: /64)"),
     LIMIT(text_queue_bytes, "text-queue-bytes", 1048576, 131072, 1073741824,
           "bytes of text that wait for a slow connection before it is closed"),
     LIMIT(relay_queue_bytes, "relay-queue-bytes", 524288, 16384, 1073741824,

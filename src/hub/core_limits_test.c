@@ -104,6 +104,31 @@ static void a_flood_is_slowed_and_then_cut(void **state)
     kit_done(&k);
 }
 
+/* Ten a second are fine and thirty are not, however they are spread. */
+static void a_steady_flood_is_cut_too(void **state)
+{
+    struct kit k;
+    kit_init(&k, 13);
+    k.limits.messages_per_s = 10;
+    kit_start(&k);
+    kit_login(&k, 0);
+    for (int i = 0; i < 3000 && !k.nodes[0].closed; i++) {
+        kit_say_raw(&k, 0, "{\"type\":\"ping\",\"payload\":{\"t\":1}}");
+        kit_pass(&k, SEC / 30);
+        kit_forget(&k, 0);
+    }
+    assert_int_equal(k.nodes[0].closed, 1008);
+    assert_string_equal(k.nodes[0].reason, "too many messages");
+    kit_login(&k, 1);
+    for (int i = 0; i < 3000; i++) {
+        kit_say_raw(&k, 1, "{\"type\":\"ping\",\"payload\":{\"t\":1}}");
+        kit_pass(&k, SEC / 10);
+        kit_forget(&k, 1);
+    }
+    assert_int_equal(k.nodes[1].closed, 0);
+    kit_done(&k);
+}
+
 static void unreadable_messages_end_a_connection(void **state)
 {
     struct kit k;
@@ -153,6 +178,66 @@ static void who_does_not_read_is_cut_off(void **state)
     kit_expect_error(&k, 0, "target_offline");
     kit_expect(&k, 2, SIGNAL_PEER_LEFT);
     party_free(p);
+    kit_done(&k);
+}
+
+/* What one does not read, others must not pay for. */
+static void memory_is_taken_from_who_holds_most(void **state)
+{
+    struct kit k;
+    static uint8_t data[SIGNAL_DATA_MAX];
+    kit_init(&k, 15);
+    k.limits.text_queue_bytes = 64 << 20;
+    k.limits.queue_memory_mib = 8;
+    k.limits.messages_per_s = 100000;
+    kit_start(&k);
+    struct party *p = kit_world(&k, 3);
+    struct signal s = {.type = SIGNAL_OFFER, .has_to = true};
+    memcpy(s.u.forward.party, party_id(p), PARTY_ID_LEN);
+    s.u.forward.data = bytes_of(data, sizeof data);
+    memcpy(s.to, k.nodes[1].id, NODE_ID_LEN);
+    k.nodes[1].stuck = true;
+    for (int i = 0; i < 375; i++)
+        kit_say(&k, 0, &s);
+    assert_int_equal(k.nodes[1].closed, 0);
+    memcpy(s.to, k.nodes[2].id, NODE_ID_LEN);
+    k.nodes[2].stuck = true;
+    for (int i = 0; i < 20; i++)
+        kit_say(&k, 0, &s);
+    assert_int_equal(k.nodes[1].closed, 1013);
+    assert_int_equal(k.nodes[2].closed, 0);
+    assert_int_equal(k.nodes[0].closed, 0);
+    kit_unstick(&k, 2);
+    assert_true(k.nodes[2].count >= 20);
+    kit_forget_all(&k);
+    party_free(p);
+    kit_done(&k);
+}
+
+static void one_address_changes_only_so_much(void **state)
+{
+    struct kit k;
+    struct buf b;
+    kit_init(&k, 16);
+    k.limits.entries_per_minute_ip = 2;
+    kit_start(&k);
+    for (int i = 0; i < 2; i++)
+        kit_login_from(&k, i, kit_addr(0));
+    kit_login(&k, 2);
+    party_free(kit_party(&k, 0));
+    party_free(kit_party(&k, 1));
+    buf_init(&b, ENTRY_MAX);
+    struct party_author a = kit_author(&k, 1);
+    struct party_genesis_args args = {"third", "owner", MODE_TAP, 0};
+    assert_int_equal(party_make_genesis(&b, &a, &args), 0);
+    kit_send_entry(&k, 1, LOG_OP_CREATE, NULL, 3, buf_bytes(&b));
+    kit_expect_error(&k, 1, "rate_limited");
+    party_free(kit_party(&k, 2));
+    kit_pass(&k, 31 * SEC);
+    kit_forget_all(&k);
+    kit_send_entry(&k, 1, LOG_OP_CREATE, NULL, 4, buf_bytes(&b));
+    assert_int_equal(kit_expect(&k, 1, SIGNAL_LOG)->u.log.op, LOG_OP_ACK);
+    buf_done(&b);
     kit_done(&k);
 }
 
@@ -256,6 +341,9 @@ int main(void)
         cmocka_unit_test(connections_are_counted),
         cmocka_unit_test(logins_of_one_address_are_limited),
         cmocka_unit_test(a_flood_is_slowed_and_then_cut),
+        cmocka_unit_test(a_steady_flood_is_cut_too),
+        cmocka_unit_test(memory_is_taken_from_who_holds_most),
+        cmocka_unit_test(one_address_changes_only_so_much),
         cmocka_unit_test(unreadable_messages_end_a_connection),
         cmocka_unit_test(who_does_not_read_is_cut_off),
         cmocka_unit_test(parties_and_entries_are_limited),

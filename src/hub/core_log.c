@@ -7,12 +7,12 @@
 
 /* An append under way. */
 struct append {
+    struct hub *h;
     struct conn *c;
     struct hub_party *party;
     struct error_about about;
     struct bytes bytes;
     struct entry entry;
-    uint8_t hash[ENTRY_HASH_LEN];
 };
 
 static void ack(struct hub *h, struct conn *c, const uint8_t party[PARTY_ID_LEN], uint32_t ref, uint64_t seq)
@@ -32,14 +32,16 @@ static void store_failed(struct hub *h, struct conn *c, int rc, const struct err
     conn_error(h, c, SIGERR_INTERNAL, about);
 }
 
-static int store_put(struct hub *h, const struct append *a)
+/* Stands in the store before it stands in memory: what memory shows is acknowledged and told to others. */
+static int keep(void *arg, const struct entry *e, const uint8_t hash[ENTRY_HASH_LEN])
 {
-    const struct entry *e = &a->entry;
+    const struct append *a = arg;
+    struct hub *h = a->h;
     struct store_invite made;
     struct store_append put = {
         .party = a->party->id,
         .seq = e->seq,
-        .hash = a->hash,
+        .hash = hash,
         .entry = a->bytes,
         .unix_s = hub_unix(h),
     };
@@ -70,6 +72,7 @@ static void admitted(struct hub *h, const struct append *a)
     if (!sub || sub->full)
         return;
     sub->full = true;
+    sub->until = 0;
     sub_announce(h, sub);
     if (sub->streaming)
         sub->list_due = true;
@@ -104,23 +107,28 @@ static void tell(struct hub *h, const struct append *a)
     struct text *t = text_new(h, &s);
     for (struct list *l = a->party->subs.next; l != &a->party->subs; l = l->next) {
         struct sub *sub = LIST_OWNER(l, struct sub, in_party);
-        if (!sub->streaming) /* else the stream comes by it */
+        if (!sub->streaming && !sub->until) /* else the stream comes by it */
             conn_push(h, sub->conn, t);
     }
     text_drop(h, t);
 }
 
-/* The store has it: memory follows, and where it cannot, is made anew from the store. */
+/* Holders of an invite hear no more of the party once it opens nothing any more. */
+static void dismiss_guests(struct hub *h, struct hub_party *p)
+{
+    struct list *l = p->subs.next;
+    while (l != &p->subs) {
+        struct sub *sub = LIST_OWNER(l, struct sub, in_party);
+        l = l->next;
+        sub_dismiss(h, sub);
+    }
+}
+
 static void committed(struct hub *h, struct append *a)
 {
     h->count.entries++;
-    if (party_append(a->party->log, a->bytes, hub_unix(h)) != PARTY_OK && hub_party_reload(h, a->party) < 0) {
-        hub_note(h, LOG_ERROR, "party-lost", "party=%s", node_short((char[17]){0}, a->party->id));
-        for (struct list *l = a->party->subs.next; l != &a->party->subs; l = l->next)
-            conn_doom(h, LIST_OWNER(l, struct sub, in_party)->conn, CLOSE_INTERNAL, "internal");
-        return;
-    }
     ack(h, a->c, a->party->id, a->about.ref, a->entry.seq);
+    dismiss_guests(h, a->party);
     tell(h, a);
     if (a->entry.type == ENTRY_ADMIT)
         admitted(h, a);
@@ -128,6 +136,18 @@ static void committed(struct hub *h, struct append *a)
         removed(h, a);
     hub_note(h, LOG_INFO, "log-entry", "party=%s seq=%llu type=%u", node_short((char[17]){0}, a->party->id),
              (unsigned long long)a->entry.seq, a->entry.type);
+}
+
+/* The store has it and memory could not follow: what is here is older than what was acknowledged. */
+static void reread(struct hub *h, struct append *a)
+{
+    if (hub_party_reload(h, a->party) == 0) {
+        committed(h, a);
+        return;
+    }
+    hub_note(h, LOG_ERROR, "party-lost", "party=%s", node_short((char[17]){0}, a->party->id));
+    for (struct list *l = a->party->subs.next; l != &a->party->subs; l = l->next)
+        conn_doom(h, LIST_OWNER(l, struct sub, in_party)->conn, CLOSE_INTERNAL, "internal");
 }
 
 /* A holder of an invite may do one thing: admit itself. */
@@ -142,26 +162,9 @@ static bool may_append(const struct append *a, const struct sub *sub)
     return memcmp(node, a->c->session->node, NODE_ID_LEN) == 0;
 }
 
-static void append(struct hub *h, struct append *a)
+static void not_kept(struct hub *h, const struct append *a, int rc)
 {
-    if (a->entry.type == ENTRY_ADMIT && party_member_count(a->party->log) >= h->limits.party_members) {
-        conn_error(h, a->c, SIGERR_LIMIT, &a->about);
-        return;
-    }
-    enum party_verdict v = party_judge(a->party->log, a->bytes, hub_unix(h));
-    if (v == PARTY_KNOWN) { /* sent again because our answer was lost */
-        ack(h, a->c, a->party->id, a->about.ref, a->entry.seq);
-        return;
-    }
-    if (v != PARTY_OK) {
-        conn_refuse(h, a->c, v, &a->about);
-        return;
-    }
-    entry_hash(a->hash, &a->entry);
-    int rc = store_put(h, a);
-    if (rc == 0)
-        committed(h, a);
-    else if (rc == -ESTALE)
+    if (rc == -ESTALE)
         conn_refuse(h, a->c, PARTY_STALE, &a->about);
     else if (rc == -EDQUOT)
         conn_refuse(h, a->c, PARTY_INVITE_USED_UP, &a->about);
@@ -169,17 +172,39 @@ static void append(struct hub *h, struct append *a)
         store_failed(h, a->c, rc, &a->about);
 }
 
+static void append(struct hub *h, struct append *a)
+{
+    if (a->entry.type == ENTRY_ADMIT && party_member_count(a->party->log) >= h->limits.party_members) {
+        conn_error(h, a->c, SIGERR_LIMIT, &a->about);
+        return;
+    }
+    struct party_keeper k = {.keep = keep, .arg = a};
+    enum party_verdict v = party_append_kept(a->party->log, a->bytes, hub_unix(h), &k);
+    if (v == PARTY_KNOWN) /* sent again because our answer was lost */
+        ack(h, a->c, a->party->id, a->about.ref, a->entry.seq);
+    else if (v == PARTY_OK && k.rc == 0)
+        committed(h, a);
+    else if (v == PARTY_OK)
+        not_kept(h, a, k.rc);
+    else if (k.rc == 0)
+        reread(h, a);
+    else
+        conn_refuse(h, a->c, v, &a->about);
+}
+
 static void append_handle(struct hub *h, struct conn *c, const struct signal *s)
 {
-    struct append a = {
-        .c = c, .about = {.party = s->u.log.party, .ref = s->u.log.ref}, .bytes = s->u.log.entries[0]};
+    struct append a = {.h = h,
+                       .c = c,
+                       .about = {.party = s->u.log.party, .ref = s->u.log.ref},
+                       .bytes = s->u.log.entries[0]};
     struct sub *sub = sub_find(c->session, s->u.log.party);
     if (!sub) {
         conn_error(h, c, SIGERR_NOT_A_MEMBER, &a.about);
         return;
     }
     a.party = sub->party;
-    if (!ip_take(&c->session->appends, h->now)) {
+    if (!conn_may_change(h, c)) {
         conn_error(h, c, SIGERR_RATE_LIMITED, &a.about);
         return;
     }
@@ -225,7 +250,7 @@ static void create_handle(struct hub *h, struct conn *c, const struct signal *s)
     struct bytes genesis = s->u.log.entries[0];
     struct entry e;
     uint64_t owned = 0;
-    if (!ip_take(&c->session->appends, h->now)) {
+    if (!conn_may_change(h, c)) {
         conn_error(h, c, SIGERR_RATE_LIMITED, &about);
         return;
     }
@@ -258,9 +283,9 @@ static void get_handle(struct hub *h, struct conn *c, const struct signal *s)
 {
     struct error_about about = {.party = s->u.log.party};
     struct sub *sub = sub_find(c->session, s->u.log.party);
-    if (sub)
+    if (sub && !sub_dismiss(h, sub))
         sub_stream(h, sub, s->u.log.seq, false);
-    else
+    else if (!sub)
         conn_error(h, c, SIGERR_NOT_A_MEMBER, &about);
 }
 

@@ -159,6 +159,8 @@ void login_handle(struct hub *h, struct conn *c, const struct signal *s)
     }
     if (rc == 0) {
         replace_older(h, s->u.login.node);
+        if (c->closing) /* it was told so much that it had to give way */
+            return;
         rc = session_begin(h, c, s->u.login.node);
     } else {
         h->count.store_errors++;

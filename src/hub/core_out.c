@@ -42,17 +42,6 @@ void conn_ready(struct hub *h, struct conn *c)
     list_append(&h->ready, &c->ready);
 }
 
-/* A record in one of c's queues, counted in the memory of all; NULL where that is used up. */
-static uint8_t *push(struct hub *h, struct queue *q, size_t n)
-{
-    size_t before = q->held;
-    if (h->held + n > (size_t)h->limits.queue_memory_mib << 20)
-        return NULL;
-    uint8_t *at = queue_push(q, n);
-    h->held += q->held - before;
-    return at;
-}
-
 static void pop(struct hub *h, struct queue *q)
 {
     size_t before = q->held;
@@ -86,18 +75,80 @@ void conn_drop_queues(struct hub *h, struct conn *c, bool texts_too)
         pop_text(h, c);
 }
 
+static void note_drop(struct conn *c)
+{
+    if (c->dropped < UINT32_MAX)
+        c->dropped++;
+}
+
+static void drop_data(struct hub *h, struct conn *c)
+{
+    for (; !queue_empty(&c->data); pop(h, &c->data)) {
+        note_drop(c);
+        h->count.dropped_data++;
+    }
+}
+
+static void cut_off(struct hub *h, struct conn *c)
+{
+    h->count.closed_slow++;
+    hub_note(h, LOG_INFO, "slow-reader", "ip=%s waiting_bytes=%zu", addr_short((char[64]){0}, &c->remote),
+             c->text_bytes);
+    conn_drop_queues(h, c, true);
+    conn_doom(h, c, CLOSE_TRY_LATER, "too slow");
+}
+
+static size_t waiting(const struct conn *c)
+{
+    return c->text_bytes + c->control.held + c->data.held;
+}
+
+static struct conn *slowest(const struct hub *h)
+{
+    size_t pos = 0;
+    struct conn *c, *most = NULL;
+    while ((c = map_next(h->conns, &pos))) {
+        if (!most || waiting(c) > waiting(most))
+            most = c;
+    }
+    return most;
+}
+
+/* The memory of all is used up: who holds most of it gives way, not who is spoken to next. Else a few who
+ * read nothing could have everybody else cut off. */
+static bool memory_for(struct hub *h, const struct conn *c, size_t n)
+{
+    for (int i = 0; h->held + n > (size_t)h->limits.queue_memory_mib << 20; i++) {
+        struct conn *most = slowest(h);
+        if (i == EVICTIONS_MAX || most == c || waiting(most) == 0)
+            return false;
+        if (queue_empty(&most->data))
+            cut_off(h, most);
+        else
+            drop_data(h, most);
+    }
+    return true;
+}
+
+/* A record in one of c's queues, counted in the memory of all; NULL where that is used up. */
+static uint8_t *push(struct hub *h, struct conn *c, struct queue *q, size_t n)
+{
+    if (!memory_for(h, c, n))
+        return NULL;
+    size_t before = q->held;
+    uint8_t *at = queue_push(q, n);
+    h->held += q->held - before;
+    return at;
+}
+
 void conn_push(struct hub *h, struct conn *c, struct text *t)
 {
     if (!t || c->closing)
         return;
     bool room = c->text_bytes + t->n <= h->limits.text_queue_bytes;
-    uint8_t *at = room ? push(h, &c->text, sizeof t) : NULL;
+    uint8_t *at = room ? push(h, c, &c->text, sizeof t) : NULL;
     if (!at) {
-        h->count.closed_slow++;
-        hub_note(h, LOG_INFO, "slow-reader", "ip=%s waiting_bytes=%zu", addr_short((char[64]){0}, &c->remote),
-                 c->text_bytes);
-        conn_drop_queues(h, c, true);
-        conn_doom(h, c, CLOSE_TRY_LATER, "too slow");
+        cut_off(h, c);
         return;
     }
     memcpy(at, &t, sizeof t);
@@ -147,12 +198,6 @@ void conn_refuse(struct hub *h, struct conn *c, enum party_verdict v, const stru
 
 /* ---- relay frames ---- */
 
-static void note_drop(struct conn *c)
-{
-    if (c->dropped < UINT32_MAX)
-        c->dropped++;
-}
-
 /* Makes room for n bytes by dropping the oldest: data first, control frames only for other control frames. */
 static bool make_room(struct hub *h, struct conn *c, size_t n, bool control)
 {
@@ -179,7 +224,7 @@ void conn_relay(struct hub *h, struct conn *c, const struct relay_frame *f)
         return;
     bool control = f->kind != RELAY_DATA;
     size_t n = RELAY_HEADER_LEN + f->payload.n;
-    uint8_t *at = make_room(h, c, n, control) ? push(h, control ? &c->control : &c->data, n) : NULL;
+    uint8_t *at = make_room(h, c, n, control) ? push(h, c, control ? &c->control : &c->data, n) : NULL;
     conn_ready(h, c);
     if (!at) {
         note_drop(c);

@@ -24,14 +24,14 @@ struct load {
 static int load_entry(void *arg, struct bytes entry)
 {
     struct load *l = arg;
-    if (l->log)
-        l->verdict = party_append(l->log, entry, 0);
-    else
-        l->log = party_open(entry, 0, &l->verdict);
+    l->verdict = party_replay(&l->log, entry);
     return l->log && l->verdict == PARTY_OK ? 0 : -EBADMSG;
 }
 
-/* The log from the store, verified like a stranger's: a disk that lies is found here and not by the nodes. */
+/* The log from the store. Chain and rules are judged again, signatures are not: party_append_kept judged them
+ * before the store got the entry, and a long log would keep everybody waiting (doc/protocol/hub.md section
+ * 7).
+ */
 static int log_load(struct hub *h, const uint8_t id[PARTY_ID_LEN], struct party **out)
 {
     struct load l = {.verdict = PARTY_OK};
@@ -75,7 +75,7 @@ int hub_party_get(struct hub *h, const uint8_t id[PARTY_ID_LEN], struct hub_part
     struct party *log;
     *out = map_get(h->parties, id);
     if (*out)
-        return 0;
+        return (*out)->lost ? hub_party_reload(h, *out) : 0;
     int rc = log_load(h, id, &log);
     return rc < 0 ? rc : hub_party_adopt(h, log, out);
 }
@@ -84,6 +84,7 @@ int hub_party_reload(struct hub *h, struct hub_party *p)
 {
     struct party *log;
     int rc = log_load(h, p->id, &log);
+    p->lost = rc < 0;
     if (rc < 0)
         return rc;
     party_free(p->log);
@@ -156,13 +157,27 @@ void sub_end(struct hub *h, struct sub *sub)
     }
 }
 
+bool sub_dismiss(struct hub *h, struct sub *sub)
+{
+    struct error_about about = {.party = sub->party->id};
+    const struct party *log = sub->party->log;
+    if (sub->full || sub->until || party_member(log, sub->conn->session->node))
+        return false;
+    enum party_verdict v = party_invite_state(log, sub->invite, hub_unix(h));
+    if (v == PARTY_OK)
+        return false;
+    conn_refuse(h, sub->conn, v, &about);
+    sub_end(h, sub);
+    return true;
+}
+
 void party_broadcast(struct hub *h, struct hub_party *p, const struct signal *s, const struct conn *but,
                      bool members_only)
 {
     struct text *t = NULL;
     for (struct list *l = p->subs.next; l != &p->subs; l = l->next) {
         struct sub *sub = LIST_OWNER(l, struct sub, in_party);
-        if (sub->conn == but || (members_only && !sub->full))
+        if (sub->conn == but || sub->until || (members_only && !sub->full))
             continue;
         if (!t)
             t = text_new(h, s);
@@ -237,7 +252,7 @@ bool session_streaming(const struct conn *c)
 static void fill(struct signal *s, struct sub *sub)
 {
     size_t room = SIGNAL_MAX - 512; /* of the text, less what stands around the entries */
-    uint64_t end = party_seq(sub->party->log) + 1;
+    uint64_t end = (sub->until ? sub->until : party_seq(sub->party->log)) + 1;
     s->u.log.op = LOG_OP_ENTRIES;
     memcpy(s->u.log.party, sub->party->id, PARTY_ID_LEN);
     s->u.log.seq = sub->next < end ? sub->next : end;
@@ -267,6 +282,12 @@ void session_stream(struct hub *h, struct conn *c)
     if (s.u.log.more)
         return;
     sub->streaming = false;
+    if (sub->until) {
+        struct error_about about = {.party = sub->party->id};
+        conn_refuse(h, c, PARTY_WAS_REMOVED, &about);
+        sub_end(h, sub);
+        return;
+    }
     if (sub->list_due)
         sub_send_list(h, sub);
     sub->list_due = false;
@@ -294,7 +315,7 @@ static enum party_verdict may_join(struct hub *h, struct conn *c, const struct h
     if (v != PARTY_OK)
         return v;
     /* Checking a signature costs as much as an entry of the log. */
-    if (!ip_take(&c->session->appends, h->now)) {
+    if (!conn_may_change(h, c)) {
         *e = SIGERR_RATE_LIMITED;
         return PARTY_NOT_ALLOWED;
     }
@@ -304,7 +325,7 @@ static enum party_verdict may_join(struct hub *h, struct conn *c, const struct h
                : PARTY_BAD_SIGNATURE;
 }
 
-static void subscribe(struct hub *h, struct conn *c, struct hub_party *p, uint64_t since, bool full)
+static void subscribe(struct hub *h, struct conn *c, struct hub_party *p, const struct signal *s, bool full)
 {
     struct error_about about = {.party = p->id};
     struct sub *sub = sub_find(c->session, p->id);
@@ -320,10 +341,28 @@ static void subscribe(struct hub *h, struct conn *c, struct hub_party *p, uint64
     }
     bool newly = full && !sub->full;
     sub->full = full;
+    sub->until = 0;
+    memcpy(sub->invite, s->u.join.invite, INVITE_ID_LEN);
     sub->streaming = false;
-    sub_stream(h, sub, since, full);
+    sub_stream(h, sub, s->u.join.since, full);
     if (newly)
         sub_announce(h, sub);
+}
+
+/* A node that was removed while it was away is shown the proof: the log up to the entry that removed it. True: it is on its way. */
+static bool show_removal(struct hub *h, struct conn *c, struct hub_party *p, const struct signal *s)
+{
+    uint64_t at = party_removed_at(p->log, c->session->node);
+    struct sub *sub = sub_find(c->session, p->id);
+    if (!sub && (s->u.join.since > at || c->session->sub_count >= h->limits.parties_per_device))
+        return false;
+    if (!sub)
+        sub = sub_new(h, c, p);
+    if (!sub)
+        return false;
+    sub->until = at;
+    sub_stream(h, sub, s->u.join.since, false);
+    return true;
 }
 
 void party_join_handle(struct hub *h, struct conn *c, const struct signal *s)
@@ -339,9 +378,11 @@ void party_join_handle(struct hub *h, struct conn *c, const struct signal *s)
     }
     enum party_verdict v = may_join(h, c, p, s, &full, &e);
     if (v == PARTY_OK) {
-        subscribe(h, c, p, s->u.join.since, full);
+        subscribe(h, c, p, s, full);
         return;
     }
+    if (v == PARTY_WAS_REMOVED && show_removal(h, c, p, s))
+        return;
     hub_note(h, LOG_INFO, "join-refused", "party=%s node=%s reason=%s", node_short((char[17]){0}, p->id),
              node_short((char[17]){0}, c->session->node),
              e == SIGERR_COUNT ? party_verdict_name(v) : signal_error_code(e));

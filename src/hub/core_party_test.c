@@ -233,9 +233,10 @@ static void one_use_admits_one(void **state)
         assert_int_equal(party_make_join(&b[i], p, &a, secret, "n"), PARTY_OK);
     }
     kit_append(&k, 5, p, &b[0]);
-    kit_forget(&k, 6);
+    kit_expect_error(&k, 6, party_verdict_name(PARTY_INVITE_USED_UP));
+    assert_memory_equal(k.got.u.error.party, party_id(p), PARTY_ID_LEN);
     kit_send_entry(&k, 6, LOG_OP_APPEND, party_id(p), 3, buf_bytes(&b[1]));
-    kit_expect_error(&k, 6, "stale_head");
+    kit_expect_error(&k, 6, "not_a_member");
     assert_int_equal(k.got.u.error.ref, 3);
     kit_join_by_invite(&k, 6, p, secret, 0);
     kit_expect_error(&k, 6, party_verdict_name(PARTY_INVITE_USED_UP));
@@ -243,6 +244,85 @@ static void one_use_admits_one(void **state)
     buf_done(&b[1]);
     party_free(p);
     kit_done(&k);
+}
+
+/* Two of three uses: the slower one makes its entry again on the new head. */
+static void the_slower_of_two_joiners_tries_again(void **state)
+{
+    struct kit k;
+    struct buf b[2];
+    uint8_t secret[32];
+    kit_init(&k, 21);
+    kit_start(&k);
+    struct party *p = kit_world(&k, 1);
+    kit_invite(&k, 0, p, 3, secret);
+    for (int i = 0; i < 2; i++) {
+        struct party_author a = kit_author(&k, 5 + i);
+        buf_init(&b[i], ENTRY_MAX);
+        kit_login(&k, 5 + i);
+        kit_join_by_invite(&k, 5 + i, p, secret, 0);
+        kit_forget(&k, 5 + i);
+        assert_int_equal(party_make_join(&b[i], p, &a, secret, "n"), PARTY_OK);
+    }
+    kit_append(&k, 5, p, &b[0]);
+    kit_expect(&k, 6, SIGNAL_LOG);
+    kit_send_entry(&k, 6, LOG_OP_APPEND, party_id(p), 3, buf_bytes(&b[1]));
+    kit_expect_error(&k, 6, "stale_head");
+    assert_int_equal(k.got.u.error.ref, 3);
+    struct party_author a = kit_author(&k, 6);
+    buf_clear(&b[1]);
+    assert_int_equal(party_make_join(&b[1], p, &a, secret, "n"), PARTY_OK);
+    kit_append(&k, 6, p, &b[1]);
+    buf_done(&b[0]);
+    buf_done(&b[1]);
+    party_free(p);
+    kit_done(&k);
+}
+
+/* What an invite has opened is closed with it: its holder neither hears nor asks more. */
+static void an_invite_that_ends_ends_what_it_opened(void **state)
+{
+    for (int expires = 0; expires < 2; expires++) {
+        struct kit k;
+        struct buf b;
+        uint8_t secret[32], id[INVITE_ID_LEN];
+        kit_init(&k, 22);
+        kit_start(&k);
+        struct party *p = kit_world(&k, 1);
+        kit_invite(&k, 0, p, 3, secret);
+        kit_login(&k, 5);
+        kit_join_by_invite(&k, 5, p, secret, 0);
+        kit_forget_all(&k);
+        if (expires) {
+            for (int i = 0; i < 4000; i += 20) {
+                kit_pass(&k, 20 * SEC);
+                hub_alive(k.hub, k.nodes[0].conn, k.now);
+                hub_alive(k.hub, k.nodes[5].conn, k.now);
+                kit_forget_all(&k);
+            }
+            struct signal get = {.type = SIGNAL_LOG, .u.log.op = LOG_OP_GET};
+            memcpy(get.u.log.party, party_id(p), PARTY_ID_LEN);
+            kit_say(&k, 5, &get);
+            kit_expect_error(&k, 5, party_verdict_name(PARTY_INVITE_EXPIRED));
+        }
+        buf_init(&b, ENTRY_MAX);
+        struct party_author a = kit_author(&k, 0);
+        party_invite_id(id, secret);
+        assert_int_equal(party_make_revoke(&b, p, &a, id), PARTY_OK);
+        kit_append(&k, 0, p, &b);
+        if (!expires)
+            kit_expect_error(&k, 5, party_verdict_name(PARTY_INVITE_REVOKED));
+        kit_expect_nothing(&k, 5);
+        kit_forget_all(&k);
+        a = kit_author(&k, 0);
+        buf_clear(&b);
+        assert_int_equal(party_make_rename(&b, p, &a, k.nodes[0].id, "secret"), PARTY_OK);
+        kit_append(&k, 0, p, &b);
+        kit_expect_nothing(&k, 5);
+        buf_done(&b);
+        party_free(p);
+        kit_done(&k);
+    }
 }
 
 static void an_append_that_was_heard_is_acknowledged_again(void **state)
@@ -300,6 +380,23 @@ static void spoilt_entries_are_refused_by_name(void **state)
     kit_done(&k);
 }
 
+/* What a removed node gets when it asks: the log from `since` to the entry that removed it, and the refusal behind it. */
+static void expect_removal_shown(struct kit *k, int i, uint64_t since, uint64_t removal)
+{
+    bool more = true;
+    while (more) {
+        struct signal *s = kit_expect(k, i, SIGNAL_LOG);
+        assert_int_equal(s->u.log.op, LOG_OP_ENTRIES);
+        assert_int_equal(s->u.log.seq, since);
+        since += s->u.log.count;
+        more = s->u.log.more;
+    }
+    assert_int_equal(since, removal + 1);
+    kit_expect_error(k, i, party_verdict_name(PARTY_WAS_REMOVED));
+    assert_string_equal(k->got.u.error.message, party_verdict_text(PARTY_WAS_REMOVED));
+    kit_expect_nothing(k, i);
+}
+
 static void the_removed_are_out_at_once(void **state)
 {
     struct kit k;
@@ -340,11 +437,17 @@ static void the_removed_are_out_at_once(void **state)
         kit_expect_nothing(&k, i);
     }
     /* It does not come back: not as a member, not by an invite. */
+    uint64_t removal = party_seq(p);
+    kit_invite(&k, 0, p, 5, secret); /* of what comes after its removal it hears nothing */
+    kit_forget_all(&k);
     kit_join_since(&k, 2, p, 0);
-    kit_expect_error(&k, 2, party_verdict_name(PARTY_WAS_REMOVED));
+    expect_removal_shown(&k, 2, 0, removal);
+    kit_join_since(&k, 2, p, removal);
+    expect_removal_shown(&k, 2, removal, removal);
     kit_join_by_invite(&k, 2, p, secret, 0);
+    expect_removal_shown(&k, 2, 0, removal);
+    kit_join_since(&k, 2, p, removal + 1);
     kit_expect_error(&k, 2, party_verdict_name(PARTY_WAS_REMOVED));
-    assert_string_equal(k.got.u.error.message, party_verdict_text(PARTY_WAS_REMOVED));
     kit_expect_nothing(&k, 0);
     buf_done(&b);
     party_free(p);
@@ -477,6 +580,8 @@ int main(void)
         cmocka_unit_test(an_invite_opens_the_log_and_nothing_else),
         cmocka_unit_test(bad_invites_are_refused_by_name),
         cmocka_unit_test(one_use_admits_one),
+        cmocka_unit_test(the_slower_of_two_joiners_tries_again),
+        cmocka_unit_test(an_invite_that_ends_ends_what_it_opened),
         cmocka_unit_test(an_append_that_was_heard_is_acknowledged_again),
         cmocka_unit_test(spoilt_entries_are_refused_by_name),
         cmocka_unit_test(the_removed_are_out_at_once),

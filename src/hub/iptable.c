@@ -12,7 +12,7 @@ struct iptable {
     struct map *map;
     struct list idle;
     size_t idle_count, idle_max;
-    uint32_t logins, http;
+    struct ip_rates rates;
 };
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -39,16 +39,14 @@ static void key_of(uint8_t key[IP_KEY_LEN], const struct hs_addr *a)
     }
 }
 
-struct iptable *iptable_new(size_t idle_max, uint32_t logins_per_minute, uint32_t http_per_minute,
-                            uint64_t seed)
+struct iptable *iptable_new(size_t idle_max, const struct ip_rates *rates, uint64_t seed)
 {
     struct iptable *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
     list_init(&t->idle);
     t->idle_max = idle_max;
-    t->logins = logins_per_minute;
-    t->http = http_per_minute;
+    t->rates = *rates;
     t->map = map_new(IP_KEY_LEN, SIZE_MAX / 4, seed);
     if (!t->map) {
         free(t);
@@ -85,6 +83,11 @@ static void park(struct iptable *t, struct ip_entry *e)
     }
 }
 
+static void per_minute(struct ratelimit *r, uint32_t n, usec_t now)
+{
+    ratelimit_init(r, n, (uint64_t)n * PER_MINUTE, now);
+}
+
 struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t now)
 {
     uint8_t key[IP_KEY_LEN];
@@ -98,8 +101,9 @@ struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t 
         }
         memcpy(e->key, key, sizeof key);
         list_init(&e->idle);
-        ratelimit_init(&e->logins, t->logins, (uint64_t)t->logins * PER_MINUTE, now);
-        ratelimit_init(&e->http, t->http, (uint64_t)t->http * PER_MINUTE, now);
+        per_minute(&e->logins, t->rates.logins, now);
+        per_minute(&e->http, t->rates.http, now);
+        per_minute(&e->changes, t->rates.changes, now);
     }
     if (e->conns == 0)
         park(t, e);

@@ -12,14 +12,16 @@
 struct ip_entry {
     uint8_t key[IP_KEY_LEN];
     uint32_t conns;
-    struct ratelimit logins, http;
+    struct ratelimit logins, http, changes;
     struct list idle; /* oldest first, while conns is 0 */
 };
 
 struct iptable;
+struct ip_rates {
+    uint32_t logins, http, changes; /* per minute */
+};
 /* idle_max: entries without connections. */
-struct iptable *iptable_new(size_t idle_max, uint32_t logins_per_minute, uint32_t http_per_minute,
-                            uint64_t seed);
+struct iptable *iptable_new(size_t idle_max, const struct ip_rates *rates, uint64_t seed);
 void iptable_free(struct iptable *t);
 /* NULL when memory fails. An entry without connections is valid until the next call. */
 struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t now);

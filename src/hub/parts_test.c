@@ -56,7 +56,7 @@ static struct hs_addr v4(uint8_t a, uint8_t b)
 
 static void addresses_are_told_apart(void **state)
 {
-    struct iptable *t = iptable_new(100, 60, 60, 1);
+    struct iptable *t = iptable_new(100, &(struct ip_rates){60, 60, 60}, 1);
     struct hs_addr a = {.family = 6, .ip = {0x20, 1}}, b = a, c = a, mapped = {.family = 6};
     b.ip[15] = 9;
     c.ip[7] = 1;
@@ -76,7 +76,7 @@ static void addresses_are_told_apart(void **state)
 
 static void the_longest_unused_is_forgotten_first(void **state)
 {
-    struct iptable *t = iptable_new(10, 1, 1, 1);
+    struct iptable *t = iptable_new(10, &(struct ip_rates){1, 1, 1}, 1);
     struct hs_addr held = v4(200, 1), first = v4(0, 0);
     struct ip_entry *e = iptable_get(t, &held, SEC);
     iptable_hold(t, e);

@@ -357,6 +357,7 @@ static void limits_are_felt(void **state)
     assert_int_equal(ws_client_connect(w.clients[2].ws, &w.at, "/api/v1/ws"), 0);
     wait_for(&w, &w.clients[2].down);
     assert_false(w.clients[2].welcome);
+    assert_string_equal(w.clients[2].why, "the hub closed the connection: try later");
     assert_false(w.clients[0].down || w.clients[1].down);
     stop(&w);
 }
@@ -390,6 +391,7 @@ static void the_second_connection_replaces_the_first(void **state)
     come_in(&w, 1);
     wait_for(&w, &w.clients[0].down);
     assert_string_equal(w.clients[0].error, "replaced");
+    assert_string_equal(w.clients[0].why, "the hub closed the connection: replaced");
     assert_false(w.clients[1].down);
     w.clients[1].key = own;
     stop(&w);
@@ -404,6 +406,7 @@ static void sigterm_says_goodbye(void **state)
     assert_int_equal(kill(w.pid, SIGTERM), 0);
     wait_for(&w, &w.clients[0].down);
     assert_string_equal(w.clients[0].error, "shutting_down");
+    assert_string_equal(w.clients[0].why, "the hub closed the connection: shutting down");
     stop(&w);
 }
 

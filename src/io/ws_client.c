@@ -10,13 +10,15 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "crypto/tls.h"
 #include "io/dial.h"
 #include "io/lws_log.h"
 
-#define SERVICE_BUFFER 16384 /* of libwebsockets: one TLS record */
-#define SOCKETS        8     /* this connection, the dying one before it, the library's own pipe */
-#define FREE_TURNS     64    /* of the loop, far more than the handles need to close */
+#define SERVICE_BUFFER   16384 /* of libwebsockets: one TLS record */
+#define SOCKETS          8     /* this connection, the dying one before it, the library's own pipe */
+#define CLOSE_REASON_MAX 123   /* RFC 6455 section 5.5: a frame of 125 bytes, less the code */
+#define FREE_TURNS       64    /* of the loop, far more than the handles need to close */
 
 enum stage { IDLE, DIALING, TLS, UPGRADING, OPEN };
 
@@ -198,11 +200,15 @@ static void closed(struct ws_client *w)
 /* A close frame of the hub says why in words ("another connection of this node", "shutting down"). */
 static void closing(struct ws_client *w, const uint8_t *p, size_t n)
 {
-    char why[160];
+    static const char said[] = "the hub closed the connection";
+    char why[sizeof said + 2 + CLOSE_REASON_MAX];
     if (n <= 2)
         return;
-    snprintf(why, sizeof why, "the hub closed the connection: %.*s", (int)(n - 2 > 100 ? 100 : n - 2),
-             (const char *)p + 2);
+    struct bytes words = bytes_of(p + 2, n - 2);
+    if (words.n <= CLOSE_REASON_MAX && utf8_valid(words) && !memchr(words.p, 0, words.n))
+        snprintf(why, sizeof why, "%s: %.*s", said, (int)words.n, (const char *)words.p);
+    else
+        snprintf(why, sizeof why, "%s", said);
     w->wsi = NULL;
     down(w, why);
 }

@@ -50,7 +50,7 @@ struct sock {
     struct sock *prev, *next; /* in order of arrival, while not WS_OPEN: also the order of the deadlines */
     struct buf rx;            /* a message in fragments, or the answer to a request */
     size_t sent;              /* of the answer */
-    bool rx_binary, close_wanted;
+    bool close_wanted, close_said;
     uint16_t close_code;
     char close_reason[48];
 };
@@ -476,13 +476,25 @@ static int on_writable(struct sock *k, struct lws *wsi)
     if (!k->conn || !buf_room(&s->tx, LWS_PRE))
         return 0;
     buf_grow(&s->tx, LWS_PRE);
-    if (!s->ops.take(s->arg, k->conn, &s->tx, &binary))
-        return k->close_wanted ? close_with(wsi, k->close_code, k->close_reason) : 0;
+    if (!s->ops.take(s->arg, k->conn, &s->tx, &binary)) {
+        if (k->close_wanted && !k->close_said)
+            lws_set_timer_usecs(wsi, 1); /* on_close_due */
+        return 0;
+    }
     size_t n = s->tx.n - LWS_PRE;
     if (lws_write(wsi, s->tx.p + LWS_PRE, n, binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < (int)n)
         return -1;
     lws_callback_on_writable(wsi);
     return 0;
+}
+
+/* The library takes a refusal to go on writing for a broken socket and drops it without a close frame; told
+ * so by a timer it says goodbye and waits for the answer. */
+static int on_close_due(struct sock *k, struct lws *wsi)
+{
+    bool due = k->conn && k->close_wanted && !k->close_said;
+    k->close_said |= due;
+    return due ? close_with(wsi, k->close_code, k->close_reason) : 0;
 }
 
 void ws_server_want_write(struct ws_server *s, uint64_t conn)
@@ -548,6 +560,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return on_writable(k, wsi);
+    case LWS_CALLBACK_TIMER:
+        return on_close_due(k, wsi);
     case LWS_CALLBACK_CLOSED:
         sock_ended(k);
         return 0;
@@ -776,10 +790,8 @@ void ws_server_free(struct ws_server *s)
             lws_context_destroy(s->lws);
         uv_run(s->loop, UV_RUN_NOWAIT);
     }
-    while (s->first) { /* sockets that the library never took */
-        struct sock *k = s->first;
-        sock_free(k);
-    }
+    while (s->first) /* sockets that the library never took */
+        sock_free(s->first);
     map_free(s->conns);
     map_free(s->ips);
     buf_done(&s->tx);

@@ -32,6 +32,7 @@
 #define REQUESTS_MAX     32
 #define REQUEST_MAX      8192 /* bytes of one request */
 #define OUTS_MAX         1024 /* outputs waiting other than frames and log lines */
+#define OUT_CLOSES_MAX   32
 #define OUT_LOGS_MAX     256
 #define FRAMES_OUT_MAX   4096           /* frames waiting for devices */
 #define ARENA_MAX        (1024u * 1024) /* their bytes */
@@ -55,6 +56,7 @@
 #define LOG_PART_MAX     4096 /* bytes of an entry in one LOG_ENTRY */
 #define DEVICE_RETRY     (60 * SEC)
 #define SAVE_RETRY       (30 * SEC)
+#define SYNC_RETRY       (1 * SEC) /* of a switch that could not follow the log for want of memory */
 #define JOIN_AGAIN       (30 * SEC) /* after the hub refused to show us a party of ours */
 #define HEAL_PAUSE       (5 * SEC)  /* after the hub said rate_limited */
 #define PING_TIMEOUT     (2 * SEC)
@@ -144,6 +146,8 @@ struct outputs {
     struct out_frame *frames; /* FRAMES_OUT_MAX */
     size_t frame_at, frame_count;
     struct buf save; /* the last NODE_SAVE */
+    uint32_t closes[OUT_CLOSES_MAX]; /* party refs of devices to close for which there was no memory for an item */
+    size_t close_count;
 };
 
 /* ---- The link to the hub (hub_link.c). */
@@ -273,7 +277,7 @@ struct node_party {
     uint32_t *refs;      /* of the peers that the switch knows */
     size_t ref_count;
     bool save_due;
-    usec_t save_retry;
+    usec_t save_retry, sync_retry;
 };
 
 struct alert {
@@ -382,7 +386,7 @@ void outputs_done(struct outputs *q);
 struct out_item *out_add(struct node *n, enum node_out_kind kind); /* NULL: full or no memory */
 void out_log(struct node *n, enum log_level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-void out_device_open(struct node *n, const struct node_party *np);
+bool out_device_open(struct node *n, const struct node_party *np); /* false: no memory to say it with */
 void out_device_close(struct node *n, uint32_t party_ref);
 void out_delete(struct node *n, const char *name);
 /* Room for a whole hub message; NULL when the devices do not keep up. */

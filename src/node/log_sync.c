@@ -11,9 +11,12 @@
 
 void np_subscribe(struct node *n, struct node_party *np, const struct invite *inv, usec_t now)
 {
+    if (!link_ready(n))
+        return;
     struct signal *s = calloc(1, sizeof *s);
-    if (!s || !link_ready(n)) {
-        free(s);
+    if (!s) { /* as a text that found no room: the link is made again, and asks again */
+        n->link.overflow = true;
+        node_due(n, now);
         return;
     }
     s->type = SIGNAL_JOIN;

@@ -86,21 +86,25 @@ void out_log(struct node *n, enum log_level level, const char *event, const char
     buf_add_str(&item->data, text);
 }
 
-void out_device_open(struct node *n, const struct node_party *np)
+bool out_device_open(struct node *n, const struct node_party *np)
 {
     struct out_item *item = out_add(n, NODE_DEVICE_OPEN);
     if (!item)
-        return;
+        return false;
     item->o.party_ref = np->ref;
     item->o.device = np->dev_config;
     snprintf(item->o.name, sizeof item->o.name, "%s", np->dev_name);
+    return true;
 }
 
 void out_device_close(struct node *n, uint32_t party_ref)
 {
+    struct outputs *q = &n->out;
     struct out_item *item = out_add(n, NODE_DEVICE_CLOSE);
     if (item)
         item->o.party_ref = party_ref;
+    else if (q->close_count < OUT_CLOSES_MAX) /* a device that nobody closes would stay for as long as the daemon */
+        q->closes[q->close_count++] = party_ref;
 }
 
 void out_delete(struct node *n, const char *name)
@@ -185,6 +189,23 @@ static bool out_save(struct node *n, usec_t now, struct node_out *out)
     return false;
 }
 
+/* What a reply says for which there was no memory: it must say something, and be JSON. */
+static struct bytes reply_without_memory(bool final)
+{
+    return bytes_of_str(final ? "{\"ok\":false,\"code\":\"internal\",\"error\":\"this machine is out of memory: close "
+                                "something and look whether the command was done\"}"
+                              : "{\"progress\":{\"step\":\"memory\",\"text\":\"this machine is out of memory\"}}");
+}
+
+static bool out_close_take(struct node *n, struct node_out *out)
+{
+    struct outputs *q = &n->out;
+    if (q->close_count == 0)
+        return false;
+    *out = (struct node_out){.kind = NODE_DEVICE_CLOSE, .party_ref = q->closes[--q->close_count]};
+    return true;
+}
+
 static bool out_item_take(struct node *n, struct node_out *out)
 {
     struct outputs *q = &n->out;
@@ -199,6 +220,8 @@ static bool out_item_take(struct node *n, struct node_out *out)
     else
         q->count--;
     item->o.data = item->o.kind == NODE_LOG ? bytes_of_str(buf_str(&item->data)) : buf_bytes(&item->data);
+    if (item->o.kind == NODE_REPLY && item->data.n == 0)
+        item->o.data = reply_without_memory(item->o.final);
     q->last = item;
     *out = item->o;
     return true;
@@ -220,7 +243,7 @@ bool node_output(struct node *n, usec_t now, struct node_out *out)
     peers_pump(n, now);
     item_free(n->out.last);
     n->out.last = NULL;
-    if (out_save(n, now, out) || out_item_take(n, out) || out_frame_take(n, out))
+    if (out_save(n, now, out) || out_close_take(n, out) || out_item_take(n, out) || out_frame_take(n, out))
         return true;
     if (!n->link.told && node_hub_waiting(n)) {
         n->link.told = true;

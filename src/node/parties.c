@@ -48,7 +48,7 @@ struct node_party *np_new(struct node *n, const uint8_t id[PARTY_ID_LEN])
     struct rd r = rd_of(bytes_of(id, PARTY_ID_LEN));
     np->tag = rd_u32(&r);
     np->device_wanted = true;
-    np->dev_retry = np->save_retry = np->join_again = USEC_NEVER;
+    np->dev_retry = np->save_retry = np->sync_retry = np->join_again = USEC_NEVER;
     n->parties[n->party_count++] = np;
     return np;
 }
@@ -218,7 +218,16 @@ static bool device_same(const struct node_device *a, const struct node_device *b
            a->mtu == b->mtu && a->net4 == b->net4;
 }
 
-static void device_want(struct node *n, struct node_party *np, const struct node_device *d)
+static void device_failed(struct node *n, struct node_party *np, const char *error, usec_t now)
+{
+    np->dev = DEV_FAILED;
+    snprintf(np->dev_error, sizeof np->dev_error, "%s", error);
+    np->dev_retry = now + DEVICE_RETRY;
+    node_due(n, np->dev_retry);
+    out_log(n, LOG_ERROR, "device-failed", "party=\"%s\" why=\"%s\"", party_name(np->log), error);
+}
+
+static void device_want(struct node *n, struct node_party *np, const struct node_device *d, usec_t now)
 {
     if (n->no_device || n->stopping || !np->device_wanted || !n->started ||
         party_mode(np->log) == MODE_WIREGUARD)
@@ -229,7 +238,8 @@ static void device_want(struct node *n, struct node_party *np, const struct node
     np->dev_config = *d;
     np->dev = DEV_OPENING;
     np->dev_error[0] = '\0';
-    out_device_open(n, np);
+    if (!out_device_open(n, np))
+        device_failed(n, np, "not enough memory", now);
 }
 
 void np_device_wish(struct node *n, struct node_party *np, usec_t now)
@@ -239,7 +249,7 @@ void np_device_wish(struct node *n, struct node_party *np, usec_t now)
     if (!self || np->state == NP_REMOVED)
         return;
     device_config(n, np, self->ip4, self->ip6, self->mac, &d);
-    device_want(n, np, &d);
+    device_want(n, np, &d, now);
 }
 
 void np_device_open(struct node *n, struct node_party *np, uint16_t host, usec_t now)
@@ -249,7 +259,7 @@ void np_device_open(struct node *n, struct node_party *np, uint16_t host, usec_t
     party_ip6(ip6, party_net6(np->log), np->id, n->id);
     party_mac(mac, np->id, n->id);
     device_config(n, np, party_net4(np->log) | host, ip6, mac, &d);
-    device_want(n, np, &d);
+    device_want(n, np, &d, now);
 }
 
 bool np_device_settled(const struct node *n, const struct node_party *np)
@@ -264,11 +274,7 @@ void node_device_opened(struct node *n, uint32_t party_ref, const char *name, co
     if (!np || np->dev != DEV_OPENING)
         return;
     if (error) {
-        np->dev = DEV_FAILED;
-        snprintf(np->dev_error, sizeof np->dev_error, "%s", error);
-        np->dev_retry = now + DEVICE_RETRY;
-        node_due(n, np->dev_retry);
-        out_log(n, LOG_ERROR, "device-failed", "party=\"%s\" why=\"%s\"", party_name(np->log), error);
+        device_failed(n, np, error, now);
     } else {
         np->dev = DEV_OPEN;
         snprintf(np->dev_name, sizeof np->dev_name, "%s", name ? name : "");
@@ -303,11 +309,12 @@ static int np_switch(struct node *n, struct node_party *np, usec_t now)
     return 0;
 }
 
-static bool switch_set(struct node *n, struct node_party *np, const struct party_member *m, usec_t now)
+/* 0, -ENOMEM, or -EEXIST where an address is still another's. */
+static int switch_set(struct node *n, struct node_party *np, const struct party_member *m, usec_t now)
 {
     struct node_peer *p = peer_need(n, m->id, now);
     if (!p)
-        return true;
+        return n->peer_count < PEERS_MAX ? -ENOMEM : 0;
     if (p->doomed) {
         p->doomed = false;
         n->doomed--;
@@ -315,21 +322,26 @@ static bool switch_set(struct node *n, struct node_party *np, const struct party
     struct vnet_member v = {.ref = p->ref, .ip4 = m->ip4};
     memcpy(v.ip6, m->ip6, 16);
     memcpy(v.mac, m->mac, 6);
-    if (vnet_member_set(np->vnet, &v, now) == -EEXIST)
-        return false;
+    int rc = vnet_member_set(np->vnet, &v, now);
+    if (rc == -EEXIST)
+        return rc;
     np->refs[np->ref_count++] = p->ref;
-    return true;
+    return rc == -ENOMEM ? rc : 0;
 }
 
-static bool switch_fill(struct node *n, struct node_party *np, usec_t now)
+/* As switch_set; without memory for one member it goes on with the others. */
+static int switch_fill(struct node *n, struct node_party *np, usec_t now)
 {
+    int worst = 0;
     np->ref_count = 0;
     for (size_t i = 0; i < party_member_count(np->log); i++) {
         const struct party_member *m = party_member_at(np->log, i);
-        if (memcmp(m->id, n->id, NODE_ID_LEN) != 0 && !switch_set(n, np, m, now))
-            return false;
+        int rc = memcmp(m->id, n->id, NODE_ID_LEN) != 0 ? switch_set(n, np, m, now) : 0;
+        if (rc == -EEXIST)
+            return rc;
+        worst = rc < 0 ? rc : worst;
     }
-    return true;
+    return worst;
 }
 
 static void switch_drop_gone(struct node *n, struct node_party *np, usec_t now)
@@ -348,22 +360,31 @@ static void switch_drop_gone(struct node *n, struct node_party *np, usec_t now)
     }
 }
 
-static void np_sync(struct node *n, struct node_party *np, usec_t now)
+static int switch_follow(struct node *n, struct node_party *np, usec_t now)
 {
     const struct party_policy *policy = party_policy(np->log);
     switch_drop_gone(n, np, now);
     if (np->switch_ip4 != np_self(n, np)->ip4 && np_switch(n, np, now) < 0)
-        return;
+        return -ENOMEM;
     uint32_t *bigger = realloc(np->refs, (party_member_count(np->log) + 1) * sizeof *bigger);
     if (!bigger)
-        return;
+        return -ENOMEM;
     np->refs = bigger;
     vnet_policy_set(np->vnet, policy->allow_dhcp, policy->broadcast_pps, now);
-    if (switch_fill(n, np, now))
-        return;
+    int rc = switch_fill(n, np, now);
     /* Two members changed addresses with each other: begin with an empty switch. */
-    if (np_switch(n, np, now) == 0)
-        switch_fill(n, np, now);
+    if (rc == -EEXIST)
+        rc = np_switch(n, np, now) == 0 ? switch_fill(n, np, now) : -ENOMEM;
+    return rc;
+}
+
+static void np_sync(struct node *n, struct node_party *np, usec_t now)
+{
+    np->sync_retry = USEC_NEVER;
+    if (switch_follow(n, np, now) != -ENOMEM)
+        return;
+    np->sync_retry = now + SYNC_RETRY;
+    node_due(n, np->sync_retry);
 }
 
 /* ---- What follows. */
@@ -419,7 +440,7 @@ void np_changed(struct node *n, struct node_party *np, usec_t now)
 
 usec_t np_wake(const struct node_party *np)
 {
-    return usec_min(usec_min(np->dev_retry, np->save_retry), log_wake(np));
+    return usec_min(usec_min(np->dev_retry, usec_min(np->save_retry, np->sync_retry)), log_wake(np));
 }
 
 void np_tick(struct node *n, struct node_party *np, usec_t now)
@@ -434,6 +455,11 @@ void np_tick(struct node *n, struct node_party *np, usec_t now)
     if (np->save_retry <= now) {
         np->save_retry = USEC_NEVER;
         np->save_due = np->state != NP_JOINING;
+    }
+    if (np->sync_retry <= now) {
+        np->sync_retry = USEC_NEVER;
+        if (np->state == NP_ACTIVE && np_self(n, np))
+            np_sync(n, np, now);
     }
     log_tick(n, np, now);
 }

@@ -104,7 +104,8 @@ static enum party_verdict apply_remove(struct party *p, const struct case_file *
 {
     struct party_member *m = member_find(p, c->e->u.remove.node);
     bool left = memcmp(c->e->author, m->id, NODE_ID_LEN) == 0;
-    if (!left && map_put(p->removed, m->id, p) < 0)
+    /* The entry's own position: it is the next one. */
+    if (!left && map_put(p->removed, m->id, (void *)(uintptr_t)p->slot_count) < 0)
         return PARTY_NO_MEMORY;
     revoke_all_of(p, m->id);
     member_unlink(p, m);
@@ -241,16 +242,25 @@ enum party_verdict party_judge(const struct party *p, struct bytes entry, uint64
     return judge_bytes(p, entry, hash, &e, &c);
 }
 
-enum party_verdict party_append(struct party *p, struct bytes entry, uint64_t now_unix_s)
+/* Judges, lets k keep the entry if there is one, and only then changes the party. */
+static enum party_verdict extend(struct party *p, struct bytes entry, struct case_file *c,
+                                 struct party_keeper *k)
 {
     struct entry e;
     uint8_t hash[ENTRY_HASH_LEN];
-    struct case_file c = {.now = now_unix_s};
-    enum party_verdict v = judge_bytes(p, entry, hash, &e, &c);
+    enum party_verdict v = judge_bytes(p, entry, hash, &e, c);
     if (v != PARTY_OK)
         return v;
     uint8_t *copy = slot_prepare(p, entry);
-    v = copy ? apply[e.type](p, &c) : PARTY_NO_MEMORY;
+    if (!copy)
+        return PARTY_NO_MEMORY;
+    if (k)
+        k->rc = k->keep(k->arg, &e, hash);
+    if (k && k->rc != 0) {
+        free(copy);
+        return PARTY_OK;
+    }
+    v = apply[e.type](p, c);
     if (v != PARTY_OK) {
         free(copy);
         return v;
@@ -258,6 +268,20 @@ enum party_verdict party_append(struct party *p, struct bytes entry, uint64_t no
     slot_commit(p, copy, entry.n, hash);
     p->time = e.time;
     return PARTY_OK;
+}
+
+enum party_verdict party_append(struct party *p, struct bytes entry, uint64_t now_unix_s)
+{
+    struct case_file c = {.now = now_unix_s};
+    return extend(p, entry, &c, NULL);
+}
+
+enum party_verdict party_append_kept(struct party *p, struct bytes entry, uint64_t now_unix_s,
+                                     struct party_keeper *k)
+{
+    struct case_file c = {.now = now_unix_s};
+    k->rc = -ECANCELED;
+    return extend(p, entry, &c, k);
 }
 
 static bool maps_new(struct party *p)
@@ -294,7 +318,7 @@ static enum party_verdict open_genesis(struct party *p, const struct entry *e, s
     return PARTY_OK;
 }
 
-struct party *party_open(struct bytes genesis, uint64_t now_unix_s, enum party_verdict *v)
+static struct party *open_judged(struct bytes genesis, struct case_file *c, enum party_verdict *v)
 {
     struct entry e;
     uint8_t hash[ENTRY_HASH_LEN];
@@ -302,7 +326,8 @@ struct party *party_open(struct bytes genesis, uint64_t now_unix_s, enum party_v
     if (entry_read(&e, genesis) < 0)
         return NULL;
     entry_hash(hash, &e);
-    *v = judge_genesis(&e, hash, now_unix_s);
+    c->e = &e;
+    *v = judge_genesis(c, hash);
     if (*v != PARTY_OK)
         return NULL;
     struct party *p = calloc(1, sizeof *p);
@@ -311,6 +336,22 @@ struct party *party_open(struct bytes genesis, uint64_t now_unix_s, enum party_v
         return p;
     party_free(p);
     return NULL;
+}
+
+struct party *party_open(struct bytes genesis, uint64_t now_unix_s, enum party_verdict *v)
+{
+    struct case_file c = {.now = now_unix_s};
+    return open_judged(genesis, &c, v);
+}
+
+enum party_verdict party_replay(struct party **p, struct bytes entry)
+{
+    struct case_file c = {.signatures_known = true};
+    enum party_verdict v;
+    if (*p)
+        return extend(*p, entry, &c, NULL);
+    *p = open_judged(entry, &c, &v);
+    return v;
 }
 
 void party_free(struct party *p)
@@ -450,7 +491,12 @@ const struct party_member *party_member_by_mac(const struct party *p, const uint
 
 bool party_was_removed(const struct party *p, const uint8_t id[NODE_ID_LEN])
 {
-    return map_get(p->removed, id) != NULL;
+    return party_removed_at(p, id) != 0;
+}
+
+uint64_t party_removed_at(const struct party *p, const uint8_t id[NODE_ID_LEN])
+{
+    return (uintptr_t)map_get(p->removed, id);
 }
 
 size_t party_invite_count(const struct party *p)

@@ -82,6 +82,20 @@ void party_free(struct party *p);
  * position that we hold is PARTY_FORK, never PARTY_STALE). A node that is sent such an entry as part of the hub's log has met a
  * fork either way: the hub orders proposals and hands on only what it took. A failed append changes nothing. */
 enum party_verdict party_append(struct party *p, struct bytes entry, uint64_t now_unix_s);
+/* The same for whoever has to make the entry durable between the judgement and the change, and will not judge twice. keep gets
+ * an entry that was found good, before anything changes; where it returns not 0 nothing does. */
+struct party_keeper {
+    int (*keep)(void *arg, const struct entry *e, const uint8_t hash[ENTRY_HASH_LEN]);
+    void *arg;
+    int rc; /* what keep returned; -ECANCELED: it was not asked */
+};
+/* PARTY_OK with k->rc 0: kept and appended; with another k->rc: good, but not kept, and nothing is changed. PARTY_NO_MEMORY
+ * with k->rc 0: kept, but memory failed behind it: the party is as before and has to be read again. */
+enum party_verdict party_append_kept(struct party *p, struct bytes entry, uint64_t now_unix_s, struct party_keeper *k);
+/* Entries that this very program has judged before and kept for itself, in order, the genesis first with *p NULL. All is judged
+ * again as history but the signatures, which cost a hundred times as much as the rest. For the hub's own store, and for
+ * nothing that came from anybody else. A failed call changes nothing. */
+enum party_verdict party_replay(struct party **p, struct bytes entry);
 /* The same judgement without the change. */
 enum party_verdict party_judge(const struct party *p, struct bytes entry, uint64_t now_unix_s);
 
@@ -112,6 +126,8 @@ const struct party_member *party_member_by_ip6(const struct party *p, const uint
 const struct party_member *party_member_by_mac(const struct party *p, const uint8_t mac[6]);
 /* Removed by somebody else and not admitted again. Who left by itself was not removed and may come back by invite. */
 bool party_was_removed(const struct party *p, const uint8_t id[NODE_ID_LEN]);
+/* The position of the entry that removed it; 0: it is not removed. */
+uint64_t party_removed_at(const struct party *p, const uint8_t id[NODE_ID_LEN]);
 size_t party_invite_count(const struct party *p); /* open and closed ones still remembered */
 const struct party_invite *party_invite_at(const struct party *p, size_t i);
 const struct party_invite *party_invite(const struct party *p, const uint8_t id[INVITE_ID_LEN]);

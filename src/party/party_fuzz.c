@@ -112,8 +112,25 @@ static void invariants(const struct party *p)
                 host_usable((uint16_t)m->ip4));
     }
     require(owners > 0 || party_member_count(p) == 0);
-    for (size_t i = 0; i < party_invite_count(p); i++)
-        require(party_invite_at(p, i)->used <= party_invite_at(p, i)->uses);
+    for (size_t i = 0; i < party_invite_count(p); i++) {
+        const struct party_invite *invite = party_invite_at(p, i);
+        require(invite->used <= invite->uses && party_invite(p, invite->id) == invite);
+        require(!invite_closed(invite, p->time) == (party_invite_state(p, invite->id, 0) == PARTY_OK));
+    }
+}
+
+/* A head is ours, ahead of us, or a fork. */
+static void heads(const struct party *p, uint64_t seq, uint8_t flip)
+{
+    struct hs_head head = {.seq = seq};
+    const uint8_t *hash = party_hash_at(p, seq);
+    memcpy(head.party, party_id(p), sizeof head.party);
+    memcpy(head.hash, hash ? hash : party_head(p), sizeof head.hash);
+    head.hash[0] ^= flip;
+    enum party_verdict v = party_compare(p, &head), source = party_compare_source(p, &head);
+    require((hash != NULL) == (party_entry(p, seq).n > 0) && (hash != NULL) == (seq <= party_seq(p)));
+    require(v == (!hash ? PARTY_GAP : flip ? PARTY_FORK : PARTY_KNOWN));
+    require(source == v || (source == PARTY_ROLLBACK && seq < party_seq(p)));
 }
 
 /* Well signed entries of any kind, one after the other. */
@@ -139,6 +156,7 @@ static void run(struct bytes in)
         sign_key_free(invite);
         require(party_seq(p) == before + (v == PARTY_OK) && v != PARTY_BAD_SIGNATURE);
         invariants(p);
+        heads(p, op[3], op[7]);
     }
     struct buf file;
     buf_init(&file, PARTY_FILE_MAX);

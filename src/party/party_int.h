@@ -44,6 +44,7 @@ struct case_file {
     const struct entry *e;
     size_t size; /* of the whole entry in bytes */
     uint64_t now;
+    bool signatures_known;         /* were good once, before we kept the entry ourselves */
     uint8_t subject[NODE_ID_LEN];  /* admit: of the newcomer; invite: of the invite's key */
     const struct sign_public *key; /* whose signature the entry needs */
 };
@@ -55,8 +56,8 @@ enum party_verdict judge_position(const struct party *p, const struct entry *e,
 enum party_verdict judge_rules(const struct party *p, struct case_file *c);
 enum party_verdict judge_signatures(const struct party *p, const struct case_file *c,
                                     const uint8_t hash[ENTRY_HASH_LEN]);
-/* A genesis by itself, with its signature. */
-enum party_verdict judge_genesis(const struct entry *e, const uint8_t hash[ENTRY_HASH_LEN], uint64_t now);
+/* A genesis by itself. */
+enum party_verdict judge_genesis(const struct case_file *c, const uint8_t hash[ENTRY_HASH_LEN]);
 
 bool invite_closed(const struct party_invite *i, uint64_t time);
 

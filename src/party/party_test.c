@@ -406,6 +406,104 @@ static void save_and_load(void **state)
 }
 
 /* Two honest nodes write at once; the hub takes the first. Then a hub that shows another log. */
+struct kept {
+    const struct party *p;
+    int calls, answer;
+    uint64_t seq_then;
+    uint8_t hash[ENTRY_HASH_LEN];
+};
+
+static int keep(void *arg, const struct entry *e, const uint8_t hash[ENTRY_HASH_LEN])
+{
+    struct kept *k = arg;
+    k->calls++;
+    k->seq_then = party_seq(k->p);
+    memcpy(k->hash, hash, ENTRY_HASH_LEN);
+    assert_int_equal(e->seq, k->seq_then + 1);
+    return k->answer;
+}
+
+static void kept_between_judgement_and_change(void **state)
+{
+    struct kit k;
+    struct buf b;
+    kit_init(&k, 31);
+    struct party *p = kit_world(&k);
+    uint64_t seq = party_seq(p);
+    struct kept kept = {.p = p, .answer = -5};
+    struct party_keeper keeper = {.keep = keep, .arg = &kept};
+    struct entry e = kit_next(&k, p, ENTRY_RENAME, OWNER);
+    memcpy(e.u.rename.node, k.ids[OWNER], NODE_ID_LEN);
+    strcpy(e.u.rename.name, "kept");
+    buf_init(&b, ENTRY_MAX);
+    /* What is no good is kept by nobody. */
+    kit_sign(&k, &b, &e, k.keys[ADMIN]);
+    is(party_append_kept(p, buf_bytes(&b), 0, &keeper), PARTY_BAD_SIGNATURE);
+    assert_int_equal(kept.calls, 0);
+    assert_int_equal(keeper.rc, -ECANCELED);
+    /* What was not kept changes nothing. */
+    kit_sign(&k, &b, &e, k.keys[OWNER]);
+    is(party_append_kept(p, buf_bytes(&b), 0, &keeper), PARTY_OK);
+    assert_int_equal(kept.calls, 1);
+    assert_int_equal(keeper.rc, -5);
+    assert_int_equal(party_seq(p), seq);
+    assert_string_not_equal(party_member(p, k.ids[OWNER])->name, "kept");
+    kept.answer = 0;
+    is(party_append_kept(p, buf_bytes(&b), 0, &keeper), PARTY_OK);
+    assert_int_equal(keeper.rc, 0);
+    assert_int_equal(kept.seq_then, seq);
+    assert_int_equal(party_seq(p), seq + 1);
+    assert_memory_equal(party_head(p), kept.hash, ENTRY_HASH_LEN);
+    assert_string_equal(party_member(p, k.ids[OWNER])->name, "kept");
+    is(party_append_kept(p, buf_bytes(&b), 0, &keeper), PARTY_KNOWN);
+    assert_int_equal(kept.calls, 2);
+    buf_done(&b);
+    party_free(p);
+    kit_done(&k);
+}
+
+/* Replaying believes signatures and nothing else. */
+static void replayed(void **state)
+{
+    struct kit k;
+    struct party *q = NULL, *r = NULL;
+    uint8_t spoilt[ENTRY_MAX];
+    kit_init(&k, 32);
+    struct party *p = kit_world(&k);
+    for (uint64_t i = 0; i <= party_seq(p); i++) {
+        struct bytes e = party_entry(p, i);
+        memcpy(spoilt, e.p, e.n);
+        spoilt[e.n - 1] ^= 1; /* of the signature */
+        if (q)
+            is(party_append(q, bytes_of(spoilt, e.n), 0), PARTY_BAD_SIGNATURE);
+        is(party_replay(&r, bytes_of(spoilt, e.n)), PARTY_OK);
+        spoilt[e.n - 1] ^= 1;
+        spoilt[34] ^= 1; /* of seq, or of a genesis' empty party id */
+        struct party *before = q;
+        assert_int_not_equal(party_replay(&q, bytes_of(spoilt, e.n)), PARTY_OK);
+        assert_ptr_equal(q, before);
+        is(party_replay(&q, e), PARTY_OK);
+    }
+    same_party(p, q);
+    assert_memory_equal(party_head(p), party_head(r), ENTRY_HASH_LEN);
+    struct entry e = kit_next(&k, p, ENTRY_RENAME, OUT);
+    struct buf b;
+    buf_init(&b, ENTRY_MAX);
+    strcpy(e.u.rename.name, "x");
+    kit_sign(&k, &b, &e, k.keys[OUT]);
+    is(party_replay(&q, buf_bytes(&b)), PARTY_NO_MEMBER);
+    e = kit_next(&k, p, ENTRY_RENAME, OWNER);
+    memset(e.prev, 7, sizeof e.prev);
+    strcpy(e.u.rename.name, "x");
+    kit_sign(&k, &b, &e, k.keys[OWNER]);
+    is(party_replay(&q, buf_bytes(&b)), PARTY_FORK);
+    buf_done(&b);
+    party_free(p);
+    party_free(q);
+    party_free(r);
+    kit_done(&k);
+}
+
 static void races_and_forks(void **state)
 {
     struct party *p = kit_world(&kit), *q;
@@ -481,6 +579,8 @@ int main(void)
         cmocka_unit_test(invites_are_bounded),
         cmocka_unit_test(compare),
         cmocka_unit_test(save_and_load),
+        cmocka_unit_test(kept_between_judgement_and_change),
+        cmocka_unit_test(replayed),
         cmocka_unit_test(races_and_forks),
         cmocka_unit_test(verdicts_have_names),
     };

@@ -5,13 +5,12 @@
 #include "crypto/secret.h"
 #include "session/session_int.h"
 
-static int piece_send(struct session *s, uint32_t path, const struct ctl_header *h, struct bytes piece)
+/* Seals into the node, which is queued or freed. */
+static int piece_send(struct session *s, struct out_node *o, const struct ctl_header *h, struct bytes piece)
 {
     size_t payload = CTL_HEADER_LEN + piece.n;
-    struct out_node *o = out_new(path, false, payload + DATA_OVERHEAD);
-    if (!o)
-        return -ENOBUFS;
     struct wr w = wr_of(o->p + DATA_HEADROOM, payload);
+    o->next = NULL;
     ctl_header_write(&w, h);
     wr_bytes(&w, piece);
     int err = packet_seal(s, INNER_CONTROL, 0, o->p, payload);
@@ -23,6 +22,36 @@ static int piece_send(struct session *s, uint32_t path, const struct ctl_header 
     return 0;
 }
 
+static void nodes_free(struct out_node *o)
+{
+    while (o) {
+        struct out_node *next = o->next;
+        free(o);
+        o = next;
+    }
+}
+
+static size_t piece_len(struct bytes message, size_t room, size_t i)
+{
+    size_t left = message.n - i * room;
+    return left < room ? left : room;
+}
+
+/* Memory for all pieces of a message, so that none leaves where one would be missing. NULL: there is not enough. */
+static struct out_node *nodes_new(uint32_t path, struct bytes message, size_t room, size_t count)
+{
+    struct out_node *first = NULL, **last = &first;
+    for (size_t i = 0; i < count; i++) {
+        *last = out_new(path, false, CTL_HEADER_LEN + piece_len(message, room, i) + DATA_OVERHEAD);
+        if (!*last) {
+            nodes_free(first);
+            return NULL;
+        }
+        last = &(*last)->next;
+    }
+    return first;
+}
+
 int control_send(struct session *s, uint32_t path, uint8_t type, uint16_t id, struct bytes message)
 {
     size_t room = s->mtu - DATA_OVERHEAD - CTL_HEADER_LEN;
@@ -31,13 +60,19 @@ int control_send(struct session *s, uint32_t path, uint8_t type, uint16_t id, st
         return -EMSGSIZE;
     if (s->out_count + count > OUT_MAX)
         return -ENOBUFS;
+    struct out_node *o = nodes_new(path, message, room, count);
+    if (!o)
+        return -ENOBUFS;
     for (size_t i = 0; i < count; i++) {
         const struct ctl_header h = {type, id, (uint8_t)i, (uint8_t)count};
-        size_t at = i * room;
-        size_t n = message.n - at < room ? message.n - at : room;
-        int err = piece_send(s, path, &h, bytes_of(n > 0 ? message.p + at : NULL, n));
-        if (err < 0)
+        struct out_node *rest = o->next;
+        size_t n = piece_len(message, room, i);
+        int err = piece_send(s, o, &h, bytes_of(n > 0 ? message.p + i * room : NULL, n));
+        if (err < 0) {
+            nodes_free(rest);
             return err;
+        }
+        o = rest;
     }
     return 0;
 }

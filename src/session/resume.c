@@ -78,9 +78,11 @@ static struct bytes response_of(const struct resume *r)
     return bytes_of(r->response, r->response_n);
 }
 
-static void event(struct session *s, enum session_event_kind kind, uint32_t path)
+/* False: memory failed. Then nothing may have happened, so that the peer's next message or the timer brings it
+ * again. */
+static bool event(struct session *s, enum session_event_kind kind, uint32_t path)
 {
-    queue_event(s, &(struct session_event){.kind = kind, .path = path}, bytes_of(NULL, 0));
+    return queue_event(s, &(struct session_event){.kind = kind, .path = path}, bytes_of(NULL, 0));
 }
 
 static void timer_start(struct resume *r, usec_t now)
@@ -174,12 +176,13 @@ static enum session_drop response_input(struct session *s, uint32_t path, struct
     const struct bytes messages[] = {request_of(r), m.covered};
     if (!mac_good(s, m.mac, messages, 2))
         return DROP_BAD_MAC;
+    if (!event(s, SESSION_PATH_PROVEN, path))
+        return DROP_NONE;
     memcpy(r->response, in.p, in.n);
     r->response_n = in.n;
     r->proven = true;
     r->until = now + RESUME_LIFE;
     complete_send(s, r);
-    event(s, SESSION_PATH_PROVEN, path);
     return DROP_NONE;
 }
 
@@ -291,8 +294,7 @@ static enum session_drop complete_input(struct session *s, uint32_t path, struct
         return DROP_BAD_MAC;
     if (r->proven)
         return DROP_REPLAYED;
-    r->proven = true;
-    event(s, SESSION_PATH_PROVEN, path);
+    r->proven = event(s, SESSION_PATH_PROVEN, path);
     return DROP_NONE;
 }
 
@@ -341,9 +343,10 @@ static void tick_one(struct session *s, struct resume *r, usec_t now)
         return;
     }
     if (r->tries >= RESUME_TRIES) {
-        uint32_t path = r->path;
-        clear(r);
-        event(s, SESSION_PATH_FAILED, path);
+        if (event(s, SESSION_PATH_FAILED, r->path))
+            clear(r);
+        else
+            r->resend_at = now + RESUME_RETRY;
         return;
     }
     r->tries++;

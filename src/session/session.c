@@ -150,11 +150,25 @@ static void event_make_room(struct session *s)
     event_node_free(e);
 }
 
-void queue_event(struct session *s, const struct session_event *ev, struct bytes payload)
+/* UP and DOWN come once each; an owner that missed one would wait for ever, so their memory was there from the
+ * beginning. */
+static struct event_node *event_new(struct session *s, enum session_event_kind kind, size_t n)
 {
-    struct event_node *e = malloc(sizeof *e + payload.n);
+    struct event_node **spare = kind == SESSION_UP     ? &s->spare_up
+                                : kind == SESSION_DOWN ? &s->spare_down
+                                                       : NULL;
+    if (!spare || !*spare)
+        return malloc(sizeof(struct event_node) + n);
+    struct event_node *e = *spare;
+    *spare = NULL;
+    return e;
+}
+
+bool queue_event(struct session *s, const struct session_event *ev, struct bytes payload)
+{
+    struct event_node *e = event_new(s, ev->kind, payload.n);
     if (!e)
-        return;
+        return false;
     if (s->event_count >= EVENTS_MAX)
         event_make_room(s);
     e->next = NULL;
@@ -171,6 +185,7 @@ void queue_event(struct session *s, const struct session_event *ev, struct bytes
         s->event_first = e;
     s->event_last = e;
     s->event_count++;
+    return true;
 }
 
 void queue_heads(struct session *s, const struct hs_head *heads, uint8_t count)
@@ -195,11 +210,23 @@ bool session_event(struct session *s, struct session_event *ev)
 
 /* ---- birth and death ---- */
 
+static bool spares_new(struct session *s)
+{
+    s->spare_up = malloc(sizeof *s->spare_up);
+    s->spare_down = malloc(sizeof *s->spare_down);
+    if (s->spare_up && s->spare_down)
+        return true;
+    free(s->spare_up);
+    free(s->spare_down);
+    return false;
+}
+
 struct session *session_new(const struct session_config *c)
 {
     struct session *s = calloc(1, sizeof *s);
     struct handshake *h = s ? handshake_new(c) : NULL;
-    if (!h) {
+    if (!h || !spares_new(s)) {
+        handshake_free(h);
         free(s);
         return NULL;
     }
@@ -257,6 +284,8 @@ void session_free(struct session *s)
         s->event_first = next;
     }
     event_node_free(s->event_taken);
+    free(s->spare_up);
+    free(s->spare_down);
     wipe(s, sizeof *s);
     free(s);
 }
@@ -421,6 +450,7 @@ void session_info(const struct session *s, struct session_info *info)
 size_t session_memory(const struct session *s)
 {
     size_t n = sizeof *s + s->rekey.init.n + s->rekey.reply.n;
+    n += (s->spare_up ? sizeof *s->spare_up : 0) + (s->spare_down ? sizeof *s->spare_down : 0);
     if (s->hs)
         n += sizeof *s->hs + s->hs->hello.n + s->hs->challenge.n + s->hs->last.n;
     for (size_t i = 0; i < KEYS_COUNT; i++)

@@ -139,6 +139,18 @@ static void say(struct world *w, int from)
     }
 }
 
+static void gossip(struct world *w, int end, uint8_t count)
+{
+    struct hs_head heads[8] = {0};
+    struct session_info info;
+    for (uint8_t i = 0; i < count; i++)
+        heads[i] = (struct hs_head){.party = {i}, .seq = w->sent};
+    session_heads(w->s[end], heads, count, w->now);
+    session_view(w->s[end], bytes_of(ids[end], count));
+    session_info(w->s[end], &info);
+    require(session_index(w->s[end]) != 0);
+}
+
 static void act(struct world *w, struct rd *r)
 {
     uint8_t what = rd_u8(r);
@@ -193,6 +205,8 @@ static void act(struct world *w, struct rd *r)
     case 11:
         if ((what & 0x70) == 0x70)
             session_close(w->s[end], w->now);
+        else
+            gossip(w, end, what >> 4 & 7);
         break;
     case 12: /* double */
         if (w->n > 0)

@@ -139,6 +139,7 @@ struct session {
     struct out_node *out_first, *out_last, *out_taken;
     size_t out_count;
     struct event_node *event_first, *event_last, *event_taken;
+    struct event_node *spare_up, *spare_down; /* memory for the events that must not be lost */
     size_t event_count;
     struct session_info info;
 };
@@ -151,7 +152,8 @@ struct session {
 void queue_out(struct session *s, uint32_t path, bool handshake, struct bytes datagram);
 struct out_node *out_new(uint32_t path, bool handshake, size_t n); /* NULL when memory fails */
 void queue_node(struct session *s, struct out_node *o);            /* takes it */
-void queue_event(struct session *s, const struct session_event *ev, struct bytes payload);
+/* False: memory failed and the event is lost. UP and DOWN never are. */
+bool queue_event(struct session *s, const struct session_event *ev, struct bytes payload);
 void queue_heads(struct session *s, const struct hs_head *heads, uint8_t count);
 void session_die(struct session *s, enum session_down why);
 void session_wipe(struct session *s); /* everything but the queues */
