@@ -17,6 +17,7 @@
 #define MLDSA_NAME   "ML-DSA-87"
 #define ED25519_NAME "ED25519"
 #define CONTEXT_MAX  255
+#define SHORT_MAX    2048 /* every message of Warren's is shorter: no lack of memory can look like a bad signature */
 
 struct sign_key {
     EVP_PKEY *mldsa, *ed25519;
@@ -201,19 +202,32 @@ static bool context_fits(const char *context)
     return n > 0 && n <= CONTEXT_MAX;
 }
 
-/* What the Ed25519 half signs: length, context, message. One piece, as Ed25519 reads its message twice. The
- * caller frees; p is NULL when memory fails. */
-static struct bytes with_context(const char *context, struct bytes msg)
+/* What the Ed25519 half signs: length, context, message. One piece, as Ed25519 reads its message twice. */
+struct prefixed {
+    uint8_t own[1 + CONTEXT_MAX + SHORT_MAX];
+    uint8_t *more; /* where own is too small */
+    size_t n;
+};
+
+static struct bytes prefixed_bytes(const struct prefixed *f)
+{
+    return bytes_of(f->more ? f->more : f->own, f->n);
+}
+
+/* Freed by the caller (`more`), also after a failure. -ENOMEM. */
+static int with_context(struct prefixed *f, const char *context, struct bytes msg)
 {
     size_t n = strlen(context);
-    uint8_t *p = malloc(1 + n + msg.n);
-    if (!p)
-        return bytes_of(NULL, 0);
+    f->n = 1 + n + msg.n;
+    f->more = msg.n > SHORT_MAX ? malloc(f->n) : NULL;
+    if (msg.n > SHORT_MAX && !f->more)
+        return -ENOMEM;
+    uint8_t *p = f->more ? f->more : f->own;
     p[0] = (uint8_t)n;
     memcpy(p + 1, context, n);
     if (msg.n > 0)
         memcpy(p + 1 + n, msg.p, msg.n);
-    return bytes_of(p, 1 + n + msg.n);
+    return 0;
 }
 
 int sign_make_ed25519(const struct sign_key *key, const char *context, struct bytes msg,
@@ -221,9 +235,9 @@ int sign_make_ed25519(const struct sign_key *key, const char *context, struct by
 {
     if (!context_fits(context))
         return -EIO;
-    struct bytes full = with_context(context, msg);
-    int rc = full.p ? ed25519_sign_with(key->ed25519, full, sig) : -EIO;
-    free((void *)(uintptr_t)full.p);
+    struct prefixed full;
+    int rc = with_context(&full, context, msg) == 0 ? ed25519_sign_with(key->ed25519, prefixed_bytes(&full), sig) : -EIO;
+    free(full.more);
     return rc;
 }
 
@@ -232,9 +246,11 @@ int sign_check_ed25519(const struct sign_public *pub, const char *context, struc
 {
     if (!context_fits(context))
         return -EBADMSG;
-    struct bytes full = with_context(context, msg);
-    int rc = full.p ? ed25519_check(pub->ed25519, full, sig) : -EBADMSG;
-    free((void *)(uintptr_t)full.p);
+    struct prefixed full;
+    int rc = with_context(&full, context, msg);
+    if (rc == 0)
+        rc = ed25519_check(pub->ed25519, prefixed_bytes(&full), sig);
+    free(full.more);
     return rc;
 }
 

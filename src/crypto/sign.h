@@ -42,7 +42,8 @@ const struct sign_public *sign_key_public(const struct sign_key *key);
  * -EIO. */
 int sign_make(const struct sign_key *key, const char *context, struct bytes msg, const struct rng *rng,
               uint8_t sig[SIGN_SIG_LEN]);
-/* 0, or -EBADMSG where either half is bad. Ed25519 is checked first: it is the cheaper refusal. */
+/* 0, or -EBADMSG where either half is bad. Ed25519 is checked first: it is the cheaper refusal. Only a message of
+ * more than 2048 bytes needs memory of its own (-ENOMEM). */
 int sign_check(const struct sign_public *pub, const char *context, struct bytes msg,
                const uint8_t sig[SIGN_SIG_LEN]);
 

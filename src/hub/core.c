@@ -216,8 +216,12 @@ int hub_open(struct hub *h, hub_conn id, const struct hs_addr *remote, const uin
     list_init(&c->close);
     list_init(&c->wheel);
     ratelimit_init(&c->messages, h->limits.messages_per_s, 2 * (uint64_t)h->limits.messages_per_s, now);
-    h->count.opened++;
     login_challenge(h, c);
+    if (c->closing) { /* no memory for as much as the challenge */
+        conn_free(h, c);
+        return -EMFILE;
+    }
+    h->count.opened++;
     conn_schedule(h, c);
     return 0;
 }
@@ -457,10 +461,13 @@ void hub_text(struct hub *h, hub_conn id, struct bytes text, usec_t now)
     c->heard = now;
     if (rate_ok(h, c)) {
         struct signal s;
-        if (text.n > SIGNAL_MAX) {
+        int rc = text.n > SIGNAL_MAX ? -EMSGSIZE : signal_read(&s, text);
+        if (rc == -EMSGSIZE) {
             conn_error(h, c, SIGERR_TOO_LARGE, NULL);
             conn_doom(h, c, CLOSE_POLICY, "too large");
-        } else if (signal_read(&s, text) < 0) {
+        } else if (rc == -ENOMEM) {
+            conn_lose(h, c);
+        } else if (rc < 0) {
             bad_message(h, c);
         } else {
             h->count.texts[s.type]++;

@@ -158,7 +158,10 @@ void addr_text(char *out, size_t cap, const struct hs_addr *a);
 /* With one reference, of the caller; NULL when memory fails. */
 struct text *text_new(struct hub *h, const struct signal *s);
 void text_drop(struct hub *h, struct text *t);
-void conn_push(struct hub *h, struct conn *c, struct text *t); /* takes its own reference */
+/* Takes its own reference. NULL, a text that there was no memory for, loses the connection. */
+void conn_push(struct hub *h, struct conn *c, struct text *t);
+/* Memory failed for what c must not miss: it is closed, and comes back and asks anew. */
+void conn_lose(struct hub *h, struct conn *c);
 void conn_send(struct hub *h, struct conn *c, const struct signal *s);
 /* What an error is about; all may be absent. */
 struct error_about {

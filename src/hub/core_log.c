@@ -138,16 +138,22 @@ static void committed(struct hub *h, struct append *a)
              (unsigned long long)a->entry.seq, a->entry.type);
 }
 
+/* Memory is not what the store is: whoever uses the party comes again, and for the first of them it is read anew. */
+static void party_lost(struct hub *h, struct hub_party *p)
+{
+    hub_note(h, LOG_ERROR, "party-lost", "party=%s", node_short((char[17]){0}, p->id));
+    p->lost = true;
+    for (struct list *l = p->subs.next; l != &p->subs; l = l->next)
+        conn_doom(h, LIST_OWNER(l, struct sub, in_party)->conn, CLOSE_INTERNAL, "internal");
+}
+
 /* The store has it and memory could not follow: what is here is older than what was acknowledged. */
 static void reread(struct hub *h, struct append *a)
 {
-    if (hub_party_reload(h, a->party) == 0) {
+    if (hub_party_reload(h, a->party) == 0)
         committed(h, a);
-        return;
-    }
-    hub_note(h, LOG_ERROR, "party-lost", "party=%s", node_short((char[17]){0}, a->party->id));
-    for (struct list *l = a->party->subs.next; l != &a->party->subs; l = l->next)
-        conn_doom(h, LIST_OWNER(l, struct sub, in_party)->conn, CLOSE_INTERNAL, "internal");
+    else
+        party_lost(h, a->party);
 }
 
 /* A holder of an invite may do one thing: admit itself. */
@@ -164,12 +170,14 @@ static bool may_append(const struct append *a, const struct sub *sub)
 
 static void not_kept(struct hub *h, const struct append *a, int rc)
 {
-    if (rc == -ESTALE)
+    if (rc == -ESTALE) { /* though it fits our head: an append that the store said had failed was made after all */
         conn_refuse(h, a->c, PARTY_STALE, &a->about);
-    else if (rc == -EDQUOT)
+        party_lost(h, a->party);
+    } else if (rc == -EDQUOT) {
         conn_refuse(h, a->c, PARTY_INVITE_USED_UP, &a->about);
-    else
+    } else {
         store_failed(h, a->c, rc, &a->about);
+    }
 }
 
 static void append(struct hub *h, struct append *a)

@@ -141,10 +141,21 @@ static uint8_t *push(struct hub *h, struct conn *c, struct queue *q, size_t n)
     return at;
 }
 
+void conn_lose(struct hub *h, struct conn *c)
+{
+    h->count.refused_memory++;
+    conn_drop_queues(h, c, true);
+    conn_doom(h, c, CLOSE_TRY_LATER, "out of memory");
+}
+
 void conn_push(struct hub *h, struct conn *c, struct text *t)
 {
-    if (!t || c->closing)
+    if (c->closing)
         return;
+    if (!t) {
+        conn_lose(h, c);
+        return;
+    }
     bool room = c->text_bytes + t->n <= h->limits.text_queue_bytes;
     uint8_t *at = room ? push(h, c, &c->text, sizeof t) : NULL;
     if (!at) {
@@ -323,6 +334,9 @@ bool hub_take(struct hub *h, hub_conn id, struct buf *out, bool *binary, usec_t 
         take_relay(h, c, out);
         *binary = true;
     }
+    /* What waits could not be taken: nobody would ask for it again. */
+    if (out->n == before && !conn_idle(c))
+        conn_lose(h, c);
     hub_settle(h);
     if (out->n > before)
         return true;

@@ -82,7 +82,7 @@ int hub_party_get(struct hub *h, const uint8_t id[PARTY_ID_LEN], struct hub_part
 
 int hub_party_reload(struct hub *h, struct hub_party *p)
 {
-    struct party *log;
+    struct party *log = NULL;
     int rc = log_load(h, p->id, &log);
     p->lost = rc < 0;
     if (rc < 0)

@@ -101,6 +101,8 @@ static void step(struct world *w, struct rd *r)
     case 0:
         if (who >= 2 && who < MEMBERS + 2 && vnet_member_set(w->v, &m, w->now) == 0)
             w->there[who] = true;
+        if (who == 0)
+            vnet_policy_set(w->v, n & 1, n >> 1, w->now);
         break;
     case 1:
         if (who < MEMBERS + 2)

@@ -21,5 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (memcmp(out, data, INNER_HEADER_LEN) != 0)
             abort();
     }
+    /* Every type has its receiver's index at one place. */
+    uint32_t receiver;
+    if (wire_receiver_of(&receiver, in) == 0) {
+        struct rd r = rd_of(in);
+        rd_u32(&r);
+        if (rd_u32(&r) != receiver || !rd_ok(&r))
+            abort();
+    }
     return 0;
 }

@@ -16,6 +16,7 @@ static void content(struct bytes in)
     struct rekey_reply reply;
     struct hs_head heads[HS_HEADS_MAX];
     uint8_t count;
+    uint32_t epoch;
     struct wr w = wr_of(out, sizeof out);
     if (rekey_init_read(&init, in) == 0) {
         rekey_init_write(&w, &init);
@@ -29,6 +30,11 @@ static void content(struct bytes in)
     w = wr_of(out, sizeof out);
     if (ctl_heads_read(heads, &count, in) == 0) {
         hs_heads_write(&w, heads, count);
+        same(&w, in);
+    }
+    w = wr_of(out, sizeof out);
+    if (rekey_epoch_read(&epoch, in) == 0) {
+        rekey_epoch_write(&w, epoch);
         same(&w, in);
     }
 }

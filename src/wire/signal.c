@@ -108,6 +108,7 @@ static bool nesting_ok(struct bytes text)
 struct fields {
     const json_t *o;
     bool bad;
+    bool no_memory; /* bad, and not by the sender's fault */
 };
 
 static const json_t *field(struct fields *f, const char *key)
@@ -211,7 +212,7 @@ static uint8_t *arena(struct signal *s, struct fields *f, size_t n)
 {
     s->owned = malloc(n);
     if (!s->owned)
-        f->bad = true;
+        f->bad = f->no_memory = true;
     return s->owned;
 }
 
@@ -296,7 +297,7 @@ static void read_log(struct signal *s, struct fields *f, size_t text_len)
 
 static void read_peer(struct fields *f, const json_t *v, struct signal_peer *p)
 {
-    struct fields pf = {v, !json_is_object(v)};
+    struct fields pf = {.o = v, .bad = !json_is_object(v)};
     get_hex(&pf, "node", p->node, NODE_ID_LEN);
     p->relay = get_u32(&pf, "relay");
     p->seq = get_u64(&pf, "seq", INT64_MAX);
@@ -317,7 +318,7 @@ static void read_peer_list(struct signal *s, struct fields *f)
     }
     s->owned = s->u.peer_list.peers = calloc(count + 1, sizeof *s->u.peer_list.peers);
     if (!s->owned)
-        f->bad = true;
+        f->bad = f->no_memory = true;
     for (size_t i = 0; !f->bad && i < count; i++)
         read_peer(f, json_array_get(list, i), &s->u.peer_list.peers[s->u.peer_list.count++]);
 }
@@ -399,9 +400,9 @@ static void read_payload(struct signal *s, struct fields *f, size_t text_len)
     }
 }
 
-static void read_top(struct signal *s, const json_t *root, size_t text_len)
+static int read_top(struct signal *s, const json_t *root, size_t text_len)
 {
-    struct fields f = {root, !json_is_object(root)};
+    struct fields f = {.o = root, .bad = !json_is_object(root)};
     size_t n;
     const char *name = get_string(&f, "type", &n);
     s->type = SIGNAL_CHALLENGE;
@@ -413,15 +414,16 @@ static void read_top(struct signal *s, const json_t *root, size_t text_len)
     s->has_to = field_there(&f, "to");
     if (s->has_to)
         get_hex(&f, "to", s->to, NODE_ID_LEN);
-    struct fields payload = {field(&f, "payload"), f.bad};
+    struct fields payload = {.o = field(&f, "payload"), .bad = f.bad};
     if (!json_is_object(payload.o))
         payload.bad = true;
     if (!payload.bad && s->type < SIGNAL_TYPE_COUNT)
         read_payload(s, &payload, text_len);
-    if (payload.bad || s->type >= SIGNAL_TYPE_COUNT) {
-        signal_done(s);
-        s->type = SIGNAL_TYPE_COUNT;
-    }
+    if (!payload.bad && s->type < SIGNAL_TYPE_COUNT)
+        return 0;
+    signal_done(s);
+    s->type = SIGNAL_TYPE_COUNT;
+    return payload.no_memory ? -ENOMEM : -EBADMSG;
 }
 
 int signal_read(struct signal *s, struct bytes text)
@@ -433,9 +435,9 @@ int signal_read(struct signal *s, struct bytes text)
     json_t *root = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
     if (!root)
         return -EBADMSG;
-    read_top(s, root, text.n);
+    int rc = read_top(s, root, text.n);
     json_decref(root);
-    return s->type < SIGNAL_TYPE_COUNT ? 0 : -EBADMSG;
+    return rc;
 }
 
 void signal_done(struct signal *s)
