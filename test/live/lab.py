@@ -56,7 +56,11 @@ def can_run():
     made = subprocess.run(['ip', 'netns', 'add', name], capture_output=True, text=True)
     if made.returncode != 0:
         return 'cannot make network namespaces: ' + made.stderr.strip()
+    if made.returncode == 0:
+        made = subprocess.run(['ip', '-n', name, 'link', 'set', 'lo', 'up'], capture_output=True, text=True)
     subprocess.run(['ip', 'netns', 'del', name], capture_output=True)
+    if made.returncode != 0:
+        return 'cannot work in a network namespace: ' + made.stderr.strip()
     if not os.path.exists('/dev/net/tun'):
         return 'has no /dev/net/tun'
     return None
