@@ -84,7 +84,7 @@ class Host:
         run(['ip', 'netns', 'add', self.ns])
         lab.hosts.append(self)
         self.ip('link', 'set', 'lo', 'up')
-        self.sh('sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 || true')
+        self.sh('for d in all default; do echo 0 >/proc/sys/net/ipv6/conf/$d/accept_dad; done', check=False)
         self.state = os.path.join(lab.dir, name)
         self.node = None
 
@@ -234,7 +234,7 @@ class Lab:
 
     def nat(self, router, inside):
         """Makes a host forward for those on its `inside` device, as a home router does."""
-        router.sh('sysctl -qw net.ipv4.ip_forward=1')
+        router.sh('echo 1 >/proc/sys/net/ipv4/ip_forward')
         router.run('nft', '-f', '-', input=NAT_RULES.replace('lan0', inside))
 
     def home(self, letter, number, hosts):
