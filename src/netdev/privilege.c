@@ -76,10 +76,6 @@ static const char *const forbidden[] = {
     "modify_ldt",
     "personality",
     "_sysctl",
-    /* io_uring does work of forbidden calls where this filter does not see it; libuv does without it */
-    "io_uring_setup",
-    "io_uring_enter",
-    "io_uring_register",
     /* keys */
     "keyctl",
     "add_key",
@@ -105,6 +101,9 @@ static const char *const forbidden[] = {
     "setgroups32",
     "capset",
 };
+
+/* io_uring does the work of forbidden calls where a filter does not see it. */
+static const char *const io_uring[] = {"io_uring_setup", "io_uring_enter", "io_uring_register"};
 
 static const uint64_t forbidden_clone[] = {CLONE_NEWNS,  CLONE_NEWUTS, CLONE_NEWIPC,   CLONE_NEWUSER,
                                            CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWCGROUP};
@@ -132,19 +131,29 @@ static int capabilities_drop(bool keep_net_admin)
     return capng_apply(bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) == 0 ? 0 : -EPERM;
 }
 
-static int forbid(scmp_filter_ctx f, const char *name)
+static int forbid(scmp_filter_ctx f, const char *name, int error)
 {
     int number = seccomp_syscall_resolve_name(name);
     /* Below zero: this machine has no such call, or libseccomp does not know it (names of the newest
      * kernels). */
-    return number < 0 ? 0 : seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), number, 0);
+    return number < 0 ? 0 : seccomp_rule_add(f, SCMP_ACT_ERRNO(error), number, 0);
+}
+
+static int forbid_io_uring(scmp_filter_ctx f)
+{
+    int e = 0;
+    for (size_t i = 0; i < COUNT(io_uring) && e == 0; i++)
+        e = forbid(f, io_uring[i], ENOSYS);
+    return e;
 }
 
 static int filter_fill(scmp_filter_ctx f)
 {
     int e = 0;
     for (size_t i = 0; i < COUNT(forbidden) && e == 0; i++)
-        e = forbid(f, forbidden[i]);
+        e = forbid(f, forbidden[i], EPERM);
+    if (e == 0)
+        e = forbid_io_uring(f);
     for (size_t i = 0; i < COUNT(forbidden_clone) && e == 0; i++)
         e = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, forbidden_clone[i], forbidden_clone[i]));
@@ -157,18 +166,23 @@ static int filter_fill(scmp_filter_ctx f)
     return e;
 }
 
-static int filter_install(void)
+static int filter_install(int (*fill)(scmp_filter_ctx f))
 {
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
     if (!f)
         return -ENOMEM;
     int e = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
     if (e == 0)
-        e = filter_fill(f);
+        e = fill(f);
     if (e == 0)
         e = seccomp_load(f);
     seccomp_release(f);
     return e;
+}
+
+int privilege_without_io_uring(void)
+{
+    return filter_install(forbid_io_uring);
 }
 
 int privilege_drop(bool keep_net_admin, const char **what)
@@ -181,7 +195,7 @@ int privilege_drop(bool keep_net_admin, const char **what)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     *what = "system call filter";
-    e = filter_install();
+    e = filter_install(filter_fill);
     if (e == 0)
         *what = "";
     return e;

@@ -106,6 +106,22 @@ static bool denied(long result)
     return result < 0 && errno == EPERM;
 }
 
+/* As on a kernel that never had it: the event loop then does without a ring from the start. */
+static void no_io_uring_body(bool keep)
+{
+    (void)keep;
+    need(privilege_without_io_uring() == 0);
+    need(syscall(SYS_io_uring_setup, 1, NULL) < 0 && errno == ENOSYS);
+    need(syscall(SYS_io_uring_enter, 0, 0, 0, 0, NULL, 0) < 0 && errno == ENOSYS);
+    need(getpid() > 0 && access("/", F_OK) == 0);
+    drop(false);
+}
+
+static void no_io_uring(void **state)
+{
+    in_child(no_io_uring_body, false);
+}
+
 static void calls_body(bool keep)
 {
     char *const argv[] = {(char *)"/bin/true", NULL};
@@ -131,7 +147,7 @@ static void calls_body(bool keep)
     need(denied(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)));
     need(denied(syscall(SYS_keyctl, 0, 0, 0, 0, 0)));
     need(denied(syscall(SYS_init_module, NULL, 0, "")));
-    need(denied(syscall(SYS_io_uring_setup, 1, NULL)));
+    need(syscall(SYS_io_uring_setup, 1, NULL) < 0 && errno == ENOSYS);
     need(denied(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0)));
     need(denied(ioctl(0, TIOCSTI, "x")));
     need(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
@@ -234,8 +250,8 @@ static void threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(capabilities), cmocka_unit_test(calls),   cmocka_unit_test(works_on),
-        cmocka_unit_test(devices),      cmocka_unit_test(threads),
+        cmocka_unit_test(no_io_uring), cmocka_unit_test(capabilities), cmocka_unit_test(calls),
+        cmocka_unit_test(works_on),    cmocka_unit_test(devices),      cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

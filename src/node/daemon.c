@@ -570,6 +570,9 @@ int node_run(const struct node_options *o)
         return complain("out of memory");
     d->watch_fd = d->state.lock = -1;
     signal(SIGPIPE, SIG_IGN);
+    int filtered = privilege_without_io_uring();
+    if (filtered < 0)
+        log_event(LOG_DEBUG, "io-uring-stays", "reason=\"%s\"", strerror(-filtered));
     if (uv_loop_init(&d->loop)) {
         free(d);
         return complain("cannot make an event loop");
