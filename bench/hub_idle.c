@@ -16,6 +16,7 @@
 #include "wire/invite.h"
 #include "wire/signal.h"
 
+#define IDLE_POLL_MS 50
 #define AT_ONCE 32 /* handshakes in flight: below the hub's accept queue */
 
 struct client {
@@ -169,8 +170,8 @@ int main(int argc, char **argv)
     fflush(stdout);
     /* Stays connected, and answers pings, until the measuring side closes our standard input. */
     struct pollfd stdin_poll = {.fd = STDIN_FILENO, .events = POLLIN};
-    while (!bench.failed && poll(&stdin_poll, 1, 0) == 0)
-        lws_service(context, 0);
+    while (!bench.failed && poll(&stdin_poll, 1, IDLE_POLL_MS) == 0)
+        lws_service(context, -1); /* what is ready, without waiting: standard input is not among its descriptors */
     lws_context_destroy(context);
     free(bench.clients);
     return bench.failed ? 1 : 0;
