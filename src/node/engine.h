@@ -30,7 +30,7 @@ struct node_limits {
     uint32_t eager_peers;                    /* 64: parties up to this size connect every pair at once, larger ones when there is traffic */
     uint32_t relay_queue_bytes;              /* 1 MiB waiting for the hub; then the oldest data frames go */
     uint32_t request_s;                      /* 30: a command of the user gives up */
-    uint16_t mtu;                            /* 1380 of the devices */
+    uint32_t mtu;                            /* 1380 of the devices */
 };
 void node_limits_default(struct node_limits *l);
 int node_limit_set(struct node_limits *l, const char *name, const char *value);

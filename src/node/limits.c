@@ -1,23 +1,12 @@
 #include "node/engine.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-struct row {
-    const char *name;
-    size_t at;
-    bool wide; /* 32 bits */
-    uint32_t value, min, max;
-    const char *what;
-};
+#include "base/limits.h"
 
-#define ROW(field, text, value, min, max, what)                                                              \
-    {                                                                                                        \
-        text, offsetof(struct node_limits, field), true, value, min, max, what                               \
-    }
+#define ROW(...) LIMIT(struct node_limits, __VA_ARGS__)
 
-static const struct row rows[] = {
+static const struct limit table[] = {
     ROW(backoff_min_ms, "backoff-min-ms", 1000, 10, 3600000,
         "first wait before the hub is tried again, doubled each time"),
     ROW(backoff_max_ms, "backoff-max-ms", 30000, 10, 3600000, "longest wait before the hub is tried again"),
@@ -32,54 +21,22 @@ static const struct row rows[] = {
     ROW(relay_queue_bytes, "relay-queue-bytes", 1048576, 32768, 268435456,
         "data waiting for the hub; then the oldest goes"),
     ROW(request_s, "request-s", 30, 1, 3600, "a command gives up after so long"),
-    {"mtu", offsetof(struct node_limits, mtu), false, 1380, 1280, 9000, "of the devices, bytes of IP"},
+    ROW(mtu, "mtu", 1380, 1280, 9000, "of the devices, bytes of IP"),
 };
-#define ROWS (sizeof rows / sizeof rows[0])
-
-static uint32_t row_get(const struct row *r, const struct node_limits *l)
-{
-    const char *p = (const char *)l + r->at;
-    return r->wide ? *(const uint32_t *)(const void *)p : *(const uint16_t *)(const void *)p;
-}
-
-static void row_set(const struct row *r, struct node_limits *l, uint32_t value)
-{
-    char *p = (char *)l + r->at;
-    if (r->wide)
-        *(uint32_t *)(void *)p = value;
-    else
-        *(uint16_t *)(void *)p = (uint16_t)value;
-}
+#define ROWS (sizeof table / sizeof table[0])
 
 void node_limits_default(struct node_limits *l)
 {
     memset(l, 0, sizeof *l);
-    for (size_t i = 0; i < ROWS; i++)
-        row_set(&rows[i], l, rows[i].value);
+    limits_standard(table, ROWS, l);
 }
 
 int node_limit_set(struct node_limits *l, const char *name, const char *value)
 {
-    for (size_t i = 0; i < ROWS; i++) {
-        if (strcmp(rows[i].name, name) != 0)
-            continue;
-        size_t len = strlen(value);
-        if (len == 0 || len > 10 || strspn(value, "0123456789") != len)
-            return -EINVAL;
-        unsigned long long v = strtoull(value, NULL, 10);
-        if (v < rows[i].min || v > rows[i].max)
-            return -EINVAL;
-        row_set(&rows[i], l, (uint32_t)v);
-        return 0;
-    }
-    return -ENOENT;
+    return limits_set(table, ROWS, l, name, value);
 }
 
 const char *node_limit_at(size_t i, const struct node_limits *l, uint32_t *value, const char **what)
 {
-    if (i >= ROWS)
-        return NULL;
-    *value = row_get(&rows[i], l);
-    *what = rows[i].what;
-    return rows[i].name;
+    return limits_at(table, ROWS, l, i, value, what);
 }
