@@ -110,7 +110,7 @@ static void on_up(void *arg, struct stream *s, const uint8_t binding[32], const 
     struct hub_peer *p = arg;
     struct hub_host *h = p->hub;
     const struct sim_addr *remote = stream_remote(s);
-    struct hs_addr addr = {.family = remote->family, .port = remote->port};
+    struct net_addr addr = {.family = remote->family, .port = remote->port};
     memcpy(addr.ip, remote->ip, sizeof addr.ip);
     p->conn = ++h->next_conn;
     tell_time(h);

@@ -34,7 +34,7 @@ const char *node_short(char out[17], const uint8_t node[NODE_ID_LEN])
     return out;
 }
 
-const char *addr_short(char out[64], const struct hs_addr *a)
+const char *addr_short(char out[64], const struct net_addr *a)
 {
     char ip[INET6_ADDRSTRLEN] = "";
     uint8_t cut[16] = {0};
@@ -44,7 +44,7 @@ const char *addr_short(char out[64], const struct hs_addr *a)
     return out;
 }
 
-void addr_text(char *out, size_t cap, const struct hs_addr *a)
+void addr_text(char *out, size_t cap, const struct net_addr *a)
 {
     char ip[INET6_ADDRSTRLEN] = "";
     inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->ip, ip, sizeof ip);
@@ -186,10 +186,10 @@ void hub_free(struct hub *h)
 
 /* ---- connections ---- */
 
-int hub_open(struct hub *h, hub_conn id, const struct hs_addr *remote, const uint8_t binding[32], usec_t now)
+int hub_open(struct hub *h, hub_conn id, const struct net_addr *remote, const uint8_t binding[32], usec_t now)
 {
     h->now = now;
-    struct hs_addr from = *remote;
+    struct net_addr from = *remote;
     ip_canonical(&from);
     if (h->down || map_count(h->conns) >= h->limits.connections) {
         h->count.refused_total++;

@@ -60,7 +60,7 @@ void hub_clock(struct hub *h, usec_t now, uint64_t unix_s);
 
 /* A WebSocket that was opened. binding: of its TLS connection (crypto/tls.h). 0; -EMFILE or -EAGAIN: the edge
  * closes it (1013). The hub then has a challenge for it. */
-int hub_open(struct hub *h, hub_conn c, const struct hs_addr *remote, const uint8_t binding[32], usec_t now);
+int hub_open(struct hub *h, hub_conn c, const struct net_addr *remote, const uint8_t binding[32], usec_t now);
 void hub_text(struct hub *h, hub_conn c, struct bytes text, usec_t now);
 void hub_binary(struct hub *h, hub_conn c, struct bytes message, usec_t now);
 void hub_closed(struct hub *h, hub_conn c, usec_t now);
@@ -84,7 +84,7 @@ void hub_shutdown(struct hub *h, usec_t now);
 struct hub_request {
     const char *method, *path;
     const char *bearer; /* or NULL */
-    struct hs_addr remote;
+    struct net_addr remote;
 };
 struct hub_response {
     int status;

@@ -57,8 +57,9 @@ struct sub {
     bool list_due;  /* the peer-list follows them */
     uint8_t invite[INVITE_ID_LEN]; /* that let it in, while it is not full */
     uint64_t next;
-    uint64_t until; /* the last entry to be shown; 0: all. A removed node sees the log up to its removal, and no further */
-    uint64_t seq; /* presence */
+    uint64_t until; /* the last entry to be shown; 0: all. A removed node sees the log up to its removal, and
+                       no further */
+    uint64_t seq;   /* presence */
     uint8_t head[ENTRY_HASH_LEN];
 };
 
@@ -84,7 +85,7 @@ enum conn_out { OUT_IDLE, OUT_LISTED, OUT_NAMED };
 
 struct conn {
     hub_conn id;
-    struct hs_addr remote;
+    struct net_addr remote;
     struct ip_entry *ip;
     uint8_t binding[32], nonce[SIGNAL_NONCE_LEN];
     usec_t opened, heard, pinged, told_rate, close_at;
@@ -151,8 +152,8 @@ bool conn_may_change(struct hub *h, struct conn *c);
 /* "wn" of the log: the first 8 bytes in hex, enough to find a node by. */
 const char *node_short(char out[17], const uint8_t node[NODE_ID_LEN]);
 /* "/24" or "/48" of an address, for the log: whole ones are nobody's business. */
-const char *addr_short(char out[64], const struct hs_addr *a);
-void addr_text(char *out, size_t cap, const struct hs_addr *a);
+const char *addr_short(char out[64], const struct net_addr *a);
+void addr_text(char *out, size_t cap, const struct net_addr *a);
 
 /* core_out.c */
 /* With one reference, of the caller; NULL when memory fails. */

@@ -29,9 +29,9 @@ static void every_limit_has_a_name(void **state)
     assert_int_equal(hub_limit_set(&l, "relay-bytes-per-s", "0"), 0);
 }
 
-static struct hs_addr v6(uint8_t net, uint8_t host)
+static struct net_addr v6(uint8_t net, uint8_t host)
 {
-    return (struct hs_addr){.family = 6, .ip = {0x20, 1, 0xd, 0xb8, 0, 0, 0, net, [15] = host}, .port = 1};
+    return (struct net_addr){.family = 6, .ip = {0x20, 1, 0xd, 0xb8, 0, 0, 0, net, [15] = host}, .port = 1};
 }
 
 static void connections_are_counted(void **state)
@@ -45,7 +45,7 @@ static void connections_are_counted(void **state)
     assert_int_equal(kit_open_from(&k, 1, v6(1, 2)), 0);
     assert_int_equal(kit_open_from(&k, 2, v6(1, 3)), -EAGAIN); /* the same /64 */
     assert_int_equal(kit_open_from(&k, 2, v6(2, 1)), 0);
-    struct hs_addr plain = kit_addr(0), mapped = {.family = 6, .port = 9};
+    struct net_addr plain = kit_addr(0), mapped = {.family = 6, .port = 9};
     mapped.ip[10] = mapped.ip[11] = 0xff;
     memcpy(mapped.ip + 12, plain.ip, 4);
     assert_int_equal(kit_open_from(&k, 3, plain), 0);

@@ -216,7 +216,7 @@ static void shutdown_says_goodbye(void **state)
     assert_int_equal(k.nodes[1].closed, 0);
     kit_pass(&k, 7 * SEC);
     assert_int_equal(k.nodes[1].closed, 1001);
-    struct hs_addr addr = kit_addr(3);
+    struct net_addr addr = kit_addr(3);
     assert_int_equal(hub_open(k.hub, 99, &addr, k.nodes[3].binding, k.now), -EMFILE);
     kit_done(&k);
 }

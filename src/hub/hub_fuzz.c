@@ -156,7 +156,7 @@ static void pump(struct run *r)
 static void open_conn(struct run *r, int at)
 {
     static const uint8_t binding[32] = {1};
-    struct hs_addr a = {.family = at % 2 ? 6 : 4, .ip = {10, 0, 0, (uint8_t)at}, .port = 1};
+    struct net_addr a = {.family = at % 2 ? 6 : 4, .ip = {10, 0, 0, (uint8_t)at}, .port = 1};
     if (r->conns[at].id)
         return;
     r->conns[at].id = ++r->last;

@@ -187,12 +187,12 @@ static inline void kit_pass(struct kit *k, usec_t span)
     k->now = end;
 }
 
-static inline struct hs_addr kit_addr(int i)
+static inline struct net_addr kit_addr(int i)
 {
-    return (struct hs_addr){.family = 4, .ip = {192, 0, 2, (uint8_t)(i + 1)}, .port = (uint16_t)(4000 + i)};
+    return (struct net_addr){.family = 4, .ip = {192, 0, 2, (uint8_t)(i + 1)}, .port = (uint16_t)(4000 + i)};
 }
 
-static inline int kit_open_from(struct kit *k, int i, struct hs_addr addr)
+static inline int kit_open_from(struct kit *k, int i, struct net_addr addr)
 {
     struct kit_node *n = &k->nodes[i];
     hub_conn c = ++k->last_conn;
@@ -276,7 +276,7 @@ static inline void kit_challenged(struct kit *k, int i)
     memcpy(k->nodes[i].nonce, s->u.challenge.nonce, SIGNAL_NONCE_LEN);
 }
 
-static inline void kit_login_from(struct kit *k, int i, struct hs_addr addr)
+static inline void kit_login_from(struct kit *k, int i, struct net_addr addr)
 {
     struct signal login;
     assert_int_equal(kit_open_from(k, i, addr), 0);

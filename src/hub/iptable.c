@@ -17,7 +17,7 @@ struct iptable {
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-void ip_canonical(struct hs_addr *a)
+void ip_canonical(struct net_addr *a)
 {
     if (a->family != 6 || memcmp(a->ip, mapped, sizeof mapped) != 0)
         return;
@@ -26,9 +26,9 @@ void ip_canonical(struct hs_addr *a)
     a->family = 4;
 }
 
-static void key_of(uint8_t key[IP_KEY_LEN], const struct hs_addr *a)
+static void key_of(uint8_t key[IP_KEY_LEN], const struct net_addr *a)
 {
-    struct hs_addr c = *a;
+    struct net_addr c = *a;
     ip_canonical(&c);
     memset(key, 0, IP_KEY_LEN);
     if (c.family == 6) {
@@ -88,7 +88,7 @@ static void per_minute(struct ratelimit *r, uint32_t n, usec_t now)
     ratelimit_init(r, n, (uint64_t)n * PER_MINUTE, now);
 }
 
-struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t now)
+struct ip_entry *iptable_get(struct iptable *t, const struct net_addr *a, usec_t now)
 {
     uint8_t key[IP_KEY_LEN];
     key_of(key, a);

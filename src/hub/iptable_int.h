@@ -24,13 +24,13 @@ struct ip_rates {
 struct iptable *iptable_new(size_t idle_max, const struct ip_rates *rates, uint64_t seed);
 void iptable_free(struct iptable *t);
 /* NULL when memory fails. An entry without connections is valid until the next call. */
-struct ip_entry *iptable_get(struct iptable *t, const struct hs_addr *a, usec_t now);
+struct ip_entry *iptable_get(struct iptable *t, const struct net_addr *a, usec_t now);
 void iptable_hold(struct iptable *t, struct ip_entry *e);
 void iptable_release(struct iptable *t, struct ip_entry *e);
 size_t iptable_count(const struct iptable *t);
 /* One of so many per minute. */
 bool ip_take(struct ratelimit *per_minute, usec_t now);
 /* An IPv4 address inside an IPv6 one (::ffff:a.b.c.d) becomes what it is. */
-void ip_canonical(struct hs_addr *a);
+void ip_canonical(struct net_addr *a);
 
 #endif

@@ -49,22 +49,22 @@ static void records_come_out_as_they_went_in(void **state)
     assert_true(queue_empty(&q));
 }
 
-static struct hs_addr v4(uint8_t a, uint8_t b)
+static struct net_addr v4(uint8_t a, uint8_t b)
 {
-    return (struct hs_addr){.family = 4, .ip = {10, 0, a, b}, .port = 7};
+    return (struct net_addr){.family = 4, .ip = {10, 0, a, b}, .port = 7};
 }
 
 static void addresses_are_told_apart(void **state)
 {
     struct iptable *t = iptable_new(100, &(struct ip_rates){60, 60, 60}, 1);
-    struct hs_addr a = {.family = 6, .ip = {0x20, 1}}, b = a, c = a, mapped = {.family = 6};
+    struct net_addr a = {.family = 6, .ip = {0x20, 1}}, b = a, c = a, mapped = {.family = 6};
     b.ip[15] = 9;
     c.ip[7] = 1;
     mapped.ip[10] = mapped.ip[11] = 0xff;
     memcpy(mapped.ip + 12, v4(1, 2).ip, 4);
     assert_ptr_equal(iptable_get(t, &a, 1), iptable_get(t, &b, 1));
     assert_ptr_not_equal(iptable_get(t, &a, 1), iptable_get(t, &c, 1));
-    struct hs_addr plain = v4(1, 2), other = v4(1, 3);
+    struct net_addr plain = v4(1, 2), other = v4(1, 3);
     assert_ptr_equal(iptable_get(t, &mapped, 1), iptable_get(t, &plain, 1));
     assert_ptr_not_equal(iptable_get(t, &other, 1), iptable_get(t, &plain, 1));
     assert_int_equal(iptable_count(t), 4);
@@ -77,19 +77,19 @@ static void addresses_are_told_apart(void **state)
 static void the_longest_unused_is_forgotten_first(void **state)
 {
     struct iptable *t = iptable_new(10, &(struct ip_rates){1, 1, 1}, 1);
-    struct hs_addr held = v4(200, 1), first = v4(0, 0);
+    struct net_addr held = v4(200, 1), first = v4(0, 0);
     struct ip_entry *e = iptable_get(t, &held, SEC);
     iptable_hold(t, e);
     assert_true(ip_take(&e->logins, SEC));
     assert_false(ip_take(&e->logins, SEC));
     for (uint8_t i = 0; i < 200; i++) {
-        struct hs_addr a = v4(0, i);
+        struct net_addr a = v4(0, i);
         ip_take(&iptable_get(t, &a, SEC)->logins, SEC);
         iptable_get(t, &first, SEC); /* used again and again */
         assert_true(iptable_count(t) <= 11);
     }
     assert_false(ip_take(&iptable_get(t, &first, SEC)->logins, SEC));
-    struct hs_addr gone = v4(0, 100);
+    struct net_addr gone = v4(0, 100);
     assert_true(ip_take(&iptable_get(t, &gone, SEC)->logins, SEC)); /* forgotten: a full bucket again */
     assert_ptr_equal(iptable_get(t, &held, SEC), e);
     assert_false(ip_take(&e->logins, SEC));

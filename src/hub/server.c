@@ -71,7 +71,7 @@ static void pump(struct server *s)
         log_event((enum log_level)ev.level, ev.event, "%s", ev.text);
 }
 
-static int on_open(void *arg, uint64_t conn, const struct hs_addr *remote, const uint8_t binding[32])
+static int on_open(void *arg, uint64_t conn, const struct net_addr *remote, const uint8_t binding[32])
 {
     struct server *s = arg;
     int rc = hub_open(s->hub, conn, remote, binding, clock_now());

@@ -226,7 +226,7 @@ static void test_not_a_tls_server(void **state)
 
 /* ---- against a server of our own: it sends back what it hears */
 
-static int server_open(void *arg, uint64_t conn, const struct hs_addr *remote, const uint8_t binding[32])
+static int server_open(void *arg, uint64_t conn, const struct net_addr *remote, const uint8_t binding[32])
 {
     struct ear *e = arg;
     (void)remote;

@@ -43,7 +43,7 @@ struct sock {
     struct ws_server *server;
     struct lws *wsi; /* NULL once libwebsockets has let go of it */
     struct ip_count *ip;
-    struct hs_addr remote;
+    struct net_addr remote;
     enum stage stage;
     uint64_t conn; /* 0: no WebSocket that the owner knows of */
     uint64_t deadline_ms;
@@ -116,7 +116,7 @@ static void enqueue(struct sock *k)
     s->last = k;
 }
 
-static void ip_key(uint8_t key[IP_KEY_LEN], const struct hs_addr *a)
+static void ip_key(uint8_t key[IP_KEY_LEN], const struct net_addr *a)
 {
     memset(key, 0, IP_KEY_LEN);
     if (a->family == 6) {
@@ -127,7 +127,7 @@ static void ip_key(uint8_t key[IP_KEY_LEN], const struct hs_addr *a)
     }
 }
 
-static struct ip_count *ip_count_get(struct ws_server *s, const struct hs_addr *a)
+static struct ip_count *ip_count_get(struct ws_server *s, const struct net_addr *a)
 {
     uint8_t key[IP_KEY_LEN];
     ip_key(key, a);
@@ -178,7 +178,7 @@ static void sock_free(struct sock *k)
 }
 
 /* An IPv4 address inside an IPv6 one becomes what it is. */
-static void addr_of(struct hs_addr *out, const struct sockaddr_storage *ss)
+static void addr_of(struct net_addr *out, const struct sockaddr_storage *ss)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     memset(out, 0, sizeof *out);
@@ -198,7 +198,7 @@ static void addr_of(struct hs_addr *out, const struct sockaddr_storage *ss)
 }
 
 /* A stranger's socket costs this much and no more until TLS stands. */
-static struct sock *sock_new(struct ws_server *s, const struct hs_addr *remote)
+static struct sock *sock_new(struct ws_server *s, const struct net_addr *remote)
 {
     struct ip_count *ip = ip_count_get(s, remote);
     struct sock *k = ip ? calloc(1, sizeof *k) : NULL;
@@ -218,7 +218,7 @@ static struct sock *sock_new(struct ws_server *s, const struct hs_addr *remote)
     return k;
 }
 
-static void adopt(struct ws_server *s, int fd, const struct hs_addr *remote)
+static void adopt(struct ws_server *s, int fd, const struct net_addr *remote)
 {
     struct sock *k = NULL;
     struct ip_count *ip = ip_count_get(s, remote);
@@ -257,7 +257,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     for (int i = 0; status == 0 && s->fd >= 0 && i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage ss;
         socklen_t n = sizeof ss;
-        struct hs_addr remote;
+        struct net_addr remote;
         int fd = accept4(s->fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             /* Out of descriptors the backlog stays readable: look again at the next tick of the timer. */
@@ -668,7 +668,7 @@ static int start_listening(struct ws_server *s, const char **why)
         return s->fd;
     }
     struct sockaddr_storage ss;
-    struct hs_addr bound;
+    struct net_addr bound;
     socklen_t n = sizeof ss;
     if (getsockname(s->fd, (struct sockaddr *)&ss, &n) < 0)
         return -errno;

@@ -23,7 +23,7 @@ struct ws_server;
 struct ws_server_request {
     const char *method, *path; /* the path with its query */
     const char *bearer;        /* of an Authorization header, or NULL */
-    struct hs_addr remote;
+    struct net_addr remote;
 };
 
 struct ws_server_response {
@@ -34,7 +34,7 @@ struct ws_server_response {
 
 struct ws_server_ops {
     /* A WebSocket was opened. Not 0: it is closed with 1013. binding: tls_binding of its connection. */
-    int (*open)(void *arg, uint64_t conn, const struct hs_addr *remote, const uint8_t binding[32]);
+    int (*open)(void *arg, uint64_t conn, const struct net_addr *remote, const uint8_t binding[32]);
     void (*text)(void *arg, uint64_t conn, struct bytes text);
     void (*binary)(void *arg, uint64_t conn, struct bytes message);
     void (*alive)(void *arg, uint64_t conn);  /* a WebSocket ping or pong */

@@ -232,7 +232,7 @@ static inline void lab_hub_stop(struct lab *l, int hub)
 
 static inline void host_connect(struct lab *l, struct host *h)
 {
-    struct hs_addr remote = {.family = 4, .port = 1000};
+    struct net_addr remote = {.family = 4, .port = 1000};
     uint8_t binding[32];
     remote.ip[0] = 192;
     remote.ip[3] = (uint8_t)(h - l->hosts + 1);

@@ -31,7 +31,7 @@ struct pair {
     struct session_config config[2];
     struct session_limits limits;
     struct hs_head heads[2][2];
-    struct hs_addr addrs[2][2];
+    struct net_addr addrs[2][2];
     struct session *s[2];
     usec_t now;
 };
@@ -86,12 +86,12 @@ static inline void pair_init(struct pair *p, uint64_t seed)
         p->heads[i][1].seq = 9;
         c->heads = p->heads[i];
         c->head_count = 2;
-        p->addrs[i][0] = (struct hs_addr){.family = 4, .ip = {192, 0, 2, (uint8_t)i}, .port = 4000};
+        p->addrs[i][0] = (struct net_addr){.family = 4, .ip = {192, 0, 2, (uint8_t)i}, .port = 4000};
         p->addrs[i][1] =
-            (struct hs_addr){.family = 6, .ip = {0x20, 1, 0xd, 0xb8, [15] = (uint8_t)i}, .port = 4001};
+            (struct net_addr){.family = 6, .ip = {0x20, 1, 0xd, 0xb8, [15] = (uint8_t)i}, .port = 4001};
         c->addrs = p->addrs[i];
         c->addr_count = 2;
-        c->seen = (struct hs_addr){.family = 4, .ip = {198, 51, 100, (uint8_t)i}, .port = 77};
+        c->seen = (struct net_addr){.family = 4, .ip = {198, 51, 100, (uint8_t)i}, .port = 77};
         c->limits = &p->limits;
     }
 }

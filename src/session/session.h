@@ -43,9 +43,9 @@ struct session_config {
     bool prefer_aes;                       /* whether this CPU has AES instructions */
     const struct hs_head *heads; /* the heads of the parties that both are in; copied; at most HS_HEADS_MAX */
     size_t head_count;
-    const struct hs_addr *addrs; /* our addresses for RESPONSE; copied; may be none */
+    const struct net_addr *addrs; /* our addresses for RESPONSE; copied; may be none */
     size_t addr_count;
-    struct hs_addr seen; /* for ESTABLISHED: how the hub sees the peer; family 0 unknown */
+    struct net_addr seen; /* for ESTABLISHED: how the hub sees the peer; family 0 unknown */
     struct rng rng;
     const struct session_limits *limits; /* NULL: default; outlives the session */
 };
@@ -181,9 +181,9 @@ struct session_info {
     uint8_t session_id[16];
     uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* inner payload bytes */
     uint64_t drops[DROP_COUNT];
-    struct hs_addr seen_by_peer; /* from ESTABLISHED */
+    struct net_addr seen_by_peer; /* from ESTABLISHED */
     uint8_t peer_addr_count;
-    struct hs_addr peer_addrs[HS_ADDR_MAX];
+    struct net_addr peer_addrs[HS_ADDR_MAX];
     uint32_t peer_index;
     uint16_t peer_mtu; /* the rest from ESTABLISHED too */
     uint32_t peer_heartbeat_ms;

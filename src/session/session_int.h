@@ -45,9 +45,9 @@ struct handshake {
     struct sign_public peer_public;
     struct hs_head heads[HS_HEADS_MAX];
     uint8_t head_count;
-    struct hs_addr addrs[HS_ADDR_MAX];
+    struct net_addr addrs[HS_ADDR_MAX];
     uint8_t addr_count;
-    struct hs_addr seen;
+    struct net_addr seen;
     uint8_t dh_private[X25519_LEN];
     uint8_t kem_seed[KEM_SEED_LEN];        /* responder */
     struct message hello, challenge, last; /* last: RESPONSE or ESTABLISHED */

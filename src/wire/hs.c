@@ -70,7 +70,7 @@ static size_t ip_len(uint8_t family)
     return family == 4 ? 4 : family == 6 ? 16 : 0;
 }
 
-static void addr_read(struct rd *r, struct hs_addr *a)
+static void addr_read(struct rd *r, struct net_addr *a)
 {
     memset(a, 0, sizeof *a);
     a->family = rd_u8(r);
@@ -82,7 +82,7 @@ static void addr_read(struct rd *r, struct hs_addr *a)
     rd_copy(r, a->ip, ip_len(a->family));
 }
 
-static void addr_write(struct wr *w, const struct hs_addr *a)
+static void addr_write(struct wr *w, const struct net_addr *a)
 {
     wr_u8(w, a->family);
     if (a->family == 0)

@@ -4,6 +4,7 @@
 #ifndef WARREN_WIRE_HS_H
 #define WARREN_WIRE_HS_H
 
+#include "base/addr.h"
 #include "crypto/kem.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
@@ -64,17 +65,10 @@ struct hs_response {
     struct bytes sealed; /* payload and tag */
 };
 
-/* An address as it travels inside messages: family 4 or 6, port. */
-struct hs_addr {
-    uint8_t family;
-    uint8_t ip[16];
-    uint16_t port;
-};
-
 struct hs_response_payload {
     uint8_t sig[SIGN_SIG_LEN];
     uint8_t addr_count;
-    struct hs_addr addrs[HS_ADDR_MAX]; /* where the initiator may be tried directly */
+    struct net_addr addrs[HS_ADDR_MAX]; /* where the initiator may be tried directly */
 };
 
 struct hs_established {
@@ -86,8 +80,8 @@ struct hs_established_payload {
     uint8_t session_id[16];
     uint16_t mtu;
     uint32_t heartbeat_ms, rekey_s;
-    struct hs_addr seen; /* the address under which the hub sees the peer; family 0: unknown */
-    uint8_t direct;      /* 1: direct paths are possible from the responder's side */
+    struct net_addr seen; /* the address under which the hub sees the peer; family 0: unknown */
+    uint8_t direct;       /* 1: direct paths are possible from the responder's side */
 };
 
 /* Why a handshake was refused; unauthenticated, so a hint that ends nothing on its own: it only shortens a

@@ -50,8 +50,8 @@ static struct hs_challenge a_challenge(uint8_t heads)
     return m;
 }
 
-static const struct hs_addr addr4 = {.family = 4, .ip = {192, 0, 2, 1}, .port = 0x1234};
-static const struct hs_addr addr6 = {.family = 6, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}, .port = 443};
+static const struct net_addr addr4 = {.family = 4, .ip = {192, 0, 2, 1}, .port = 0x1234};
+static const struct net_addr addr6 = {.family = 6, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}, .port = 443};
 
 static size_t hello_put(uint8_t *out, size_t cap, const struct hs_hello *m)
 {
@@ -199,8 +199,8 @@ static void test_response_payload(void **state)
 
 static void test_established(void **state)
 {
-    static const struct hs_addr none = {0};
-    const struct hs_addr *seen[] = {&none, &addr4, &addr6};
+    static const struct net_addr none = {0};
+    const struct net_addr *seen[] = {&none, &addr4, &addr6};
     for (size_t i = 0; i < 3; i++) {
         uint8_t out[HS_ESTABLISHED_PAYLOAD_MAX + 1] = {0};
         struct hs_established_payload m = {.mtu = 1200,

@@ -1,12 +1,13 @@
-/* The hub when memory or its store fails. What it must never do is fall silent: whoever asked gets an answer, an error or the end of
- * its connection, and whoever should have heard of a change hears of it or is closed, so that it comes back and asks. What was
- * acknowledged stays. */
+/* The hub when memory or its store fails. What it must never do is fall silent: whoever asked gets an answer,
+ * an error or the end of its connection, and whoever should have heard of a change hears of it or is closed,
+ * so that it comes back and asks. What was acknowledged stays. */
 #include "torture.h"
 
 #include "hub/core.h"
 
 /* The kit's own memory does not fail: only what happens inside the hub's verbs. */
-static int sick_open(struct hub *h, hub_conn c, const struct hs_addr *remote, const uint8_t binding[32], usec_t now)
+static int sick_open(struct hub *h, hub_conn c, const struct net_addr *remote, const uint8_t binding[32],
+                     usec_t now)
 {
     torture_on();
     int rc = hub_open(h, c, remote, binding, now);
@@ -75,7 +76,8 @@ static int sick_rc(void)
     return torture_k() % 2 == 0 ? -EIO : -ENOSPC;
 }
 
-static int device_put(void *ctx, const uint8_t id[NODE_ID_LEN], const struct sign_public *keys, const char *name, uint64_t t)
+static int device_put(void *ctx, const uint8_t id[NODE_ID_LEN], const struct sign_public *keys,
+                      const char *name, uint64_t t)
 {
     return torture_fails(TORTURE_OWN) ? sick_rc() : inner.ops->device_put(inner.ctx, id, keys, name, t);
 }
@@ -104,8 +106,8 @@ static int party_append_sick(void *ctx, const struct store_append *a)
     return sick_rc();
 }
 
-static int party_entries(void *ctx, const uint8_t id[PARTY_ID_LEN], uint64_t since, int (*each)(void *arg, struct bytes entry),
-                         void *arg)
+static int party_entries(void *ctx, const uint8_t id[PARTY_ID_LEN], uint64_t since,
+                         int (*each)(void *arg, struct bytes entry), void *arg)
 {
     return torture_fails(TORTURE_OWN) ? sick_rc() : inner.ops->party_entries(inner.ctx, id, since, each, arg);
 }
@@ -179,7 +181,8 @@ static void world_end(void)
 /* ---- what a node heard ---- */
 
 struct heard {
-    unsigned entries, acks, errors, joined, left, removed, lists, forwards, presences, pongs, challenges, welcomes;
+    unsigned entries, acks, errors, joined, left, removed, lists, forwards, presences, pongs, challenges,
+        welcomes;
     uint64_t top; /* highest seq of an entry */
     unsigned frames, dropped;
     char code[64];
@@ -277,8 +280,8 @@ static void catch_up(void)
     assert_int_equal(seq, party_seq(lan) + 1);
 }
 
-/* An append by node 0 that all members hear, after whatever was. A hub whose store lied to it may ask for it to be made again,
- * once. */
+/* An append by node 0 that all members hear, after whatever was. A hub whose store lied to it may ask for it
+ * to be made again, once. */
 static void works(void)
 {
     struct buf b;
@@ -552,9 +555,11 @@ static const struct {
     const char *name;
     void (*story)(void);
     unsigned stride;
-} stories[] = {{"hub_new", births, 1},      {"login", logins, 3},        {"create", creates, 4},
-               {"join", joins, 12},         {"append", appends, 3},      {"kick", kicks, 3},
-               {"relay", relays, 2},        {"forward and presence", forwards, 3}, {"silence", silences, 3}};
+} stories[] = {{"hub_new", births, 1},  {"login", logins, 3},
+               {"create", creates, 4},  {"join", joins, 12},
+               {"append", appends, 3},  {"kick", kicks, 3},
+               {"relay", relays, 2},    {"forward and presence", forwards, 3},
+               {"silence", silences, 3}};
 
 static void test_memory(void **state)
 {
