@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sim/node_net.h"
 
 #define MESSAGE_ROOM (256 * 1024)
 
@@ -210,6 +211,60 @@ struct hub_host *hub_host_new(struct host *host, const char *dns_name, const str
     return h;
 }
 
+/* ---- UDP. */
+
+static void on_datagram(struct hub_host *h, uint32_t socket, const struct sim_addr *from, uint8_t *p,
+                        size_t n)
+{
+    struct net_addr a = net_addr_of(from);
+    struct hub_udp_out out;
+    tell_time(h);
+    hub_udp(h->hub, socket, &a, p, n, h->sim->now);
+    while (hub_udp_next(h->hub, &out)) {
+        struct sim_addr to = sim_addr_of(&out.to);
+        if (out.socket < 2 && h->udp[out.socket])
+            udp_send(h->udp[out.socket], &to, bytes_of(out.p, out.n));
+    }
+    pump(h);
+}
+
+static void on_main(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+{
+    on_datagram(arg, 0, from, p, n);
+}
+
+static void on_other(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+{
+    on_datagram(arg, 1, from, p, n);
+}
+
+static void udp_start(struct hub_host *h, struct hub_config *c)
+{
+    const struct sim_addr *own[] = {&h->host->ip4, &h->host->ip6};
+    h->udp[0] = udp_open(h->host, HUB_UDP_PORT, on_main, h);
+    h->udp[1] = udp_open(h->host, HUB_UDP_PORT + 1, on_other, h);
+    c->udp = true;
+    for (size_t i = 0; i < 2; i++) {
+        if (own[i]->family == 0)
+            continue;
+        c->udp_addrs[c->udp_count++] = (struct net_addr){.family = own[i]->family, .port = HUB_UDP_PORT};
+        for (size_t socket = 0; socket < 2; socket++) {
+            struct net_addr *e = &c->udp_endpoints[socket + (i == 1 ? HUB_UDP_SOCKETS : 0)];
+            *e = net_addr_of(own[i]);
+            e->port = (uint16_t)(HUB_UDP_PORT + socket);
+        }
+    }
+}
+
+static void udp_stop(struct hub_host *h)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (h->udp[i])
+            udp_close(h->udp[i]);
+        h->udp[i] = NULL;
+    }
+}
+
 void hub_host_start(struct hub_host *h)
 {
     if (h->hub)
@@ -217,6 +272,8 @@ void hub_host_start(struct hub_host *h)
     struct hub_config c = {.limits = h->limits, .store = journal_store(h->store), .unix_s = sim_unix(h->sim)};
     c.rng = rng_seeded(&h->chance, h->sim->seed ^ (0x9e37 + ++h->starts));
     h->unix_told = c.unix_s;
+    if (!h->no_udp)
+        udp_start(h, &c);
     h->hub = hub_new(&c, h->sim->now);
     if (!h->hub)
         abort();
@@ -234,6 +291,7 @@ void hub_host_kill(struct hub_host *h)
     stream_host_reset(h->host, h->host->off);
     while (h->peers)
         peer_forget(h->peers);
+    udp_stop(h);
     hub_free(h->hub);
     h->hub = NULL;
 }
@@ -250,6 +308,7 @@ void hub_host_shutdown(struct hub_host *h)
         peer_forget(h->peers);
     }
     sim_disarm(h->sim, &h->timer);
+    udp_stop(h);
     hub_free(h->hub);
     h->hub = NULL;
 }

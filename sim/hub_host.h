@@ -9,7 +9,8 @@
 #include "sim/stream.h"
 #include "wire/invite.h"
 
-#define HUB_PORT 443
+#define HUB_PORT     443
+#define HUB_UDP_PORT 3478 /* and the next one, for RFC 5780 */
 
 struct hub_host;
 
@@ -40,6 +41,8 @@ struct hub_host {
     struct hub_address address; /* as invites name it */
     struct hub_hooks hooks;
     struct hub_peer *peers;
+    struct udp_socket *udp[2];
+    bool no_udp; /* before the start: the hub runs without */
     struct sim_timer timer;
     hub_conn next_conn;
     uint64_t unix_told;

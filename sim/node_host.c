@@ -68,6 +68,9 @@ static void on_up(void *arg, struct stream *s, const uint8_t binding[32], const 
     }
     h->stream_up = true;
     tell_time(h);
+    struct host *hub = host_by_name(h->host->net, h->dialled.host);
+    if (hub)
+        node_net_hub(h->net, &hub->ip4, &hub->ip6);
     node_hub_up(h->node, binding, h->sim->now);
     pump(h);
 }
@@ -351,6 +354,8 @@ static void act(struct node_host *h, const struct node_out *o)
     case NODE_LOG:
         keep_log(h, o);
         break;
+    default:
+        node_net_act(h->net, o);
     }
 }
 
@@ -437,6 +442,8 @@ void node_host_start(struct node_host *h)
     if (!h->node)
         abort();
     load_files(h);
+    h->net = node_net_new(h);
+    node_net_tell(h->net);
     node_start(h->node, h->sim->now);
     pump(h);
 }
@@ -456,6 +463,8 @@ static void forget_process(struct node_host *h)
     if (h->asleep)
         host_power(h->host, true);
     h->waiting = h->asleep = false;
+    node_net_free(h->net);
+    h->net = NULL;
     node_free(h->node);
     h->node = NULL;
 }
@@ -509,6 +518,7 @@ static void on_notice(void *arg)
         drop_stream(h);
         link_down(h, "the network below has changed");
     }
+    node_net_tell(h->net);
     node_network_changed(h->node, h->sim->now);
     pump(h);
 }

@@ -6,6 +6,7 @@
 
 #include "node/engine.h"
 #include "sim/device.h"
+#include "sim/node_net.h"
 #include "sim/stream.h"
 
 #define NODE_DEVICES_MAX 8
@@ -43,6 +44,7 @@ struct node_host {
     struct rng_seeded chance;
     uint64_t starts, unix_told;
     struct stream *stream;
+    struct node_net *net; /* sockets; NULL: not running */
     bool stream_up, waiting, asleep;
     char *down_why; /* the link broke while nobody could be told */
     struct hub_address dialled;

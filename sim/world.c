@@ -122,7 +122,10 @@ struct node_host *machine_at(struct site *where, const char *name, const struct 
     node_host_config_default(&usual);
     struct host *host = host_new(where ? where : world->net->root, name);
     host_lines(host, &(struct link_config){.delay = 8 * MSEC});
-    struct node_host *n = node_host_new(host, (uint32_t)world->node_count, c ? c : &usual);
+    if (c)
+        usual = *c;
+    usual.limits.direct = world->direct;
+    struct node_host *n = node_host_new(host, (uint32_t)world->node_count, &usual);
     for (size_t i = 0; i < NODE_DEVICES_MAX; i++) {
         n->devices[i].on_heard = watch;
         n->devices[i].arg = n;
@@ -137,15 +140,20 @@ struct node_host *machine(const char *name)
     return machine_at(NULL, name, NULL);
 }
 
-struct node_host *founder(const char *name)
+struct node_host *founder_at(struct site *where, const char *name)
 {
     struct node_host_config c;
     node_host_config_default(&c);
     c.have_hub = true;
     c.hub = world->hub->address;
-    struct node_host *n = machine_at(NULL, name, &c);
+    struct node_host *n = machine_at(where, name, &c);
     WITHIN(5 * SEC, at_hub(n));
     return n;
+}
+
+struct node_host *founder(const char *name)
+{
+    return founder_at(NULL, name);
 }
 
 void line(struct node_host *n, struct link_config both)

@@ -63,6 +63,7 @@ struct world {
     uint64_t pings;
     usec_t looked_at; /* by everybody_connected, and what it saw */
     bool all_connected;
+    bool direct;             /* machines look for direct paths; false: everything stays on the relay */
     bool reordering_allowed; /* a scenario whose hub shuffles frames says so */
     char violation[256];
     char refusal[256]; /* of the last request: "code: sentence", or "" */
@@ -112,6 +113,7 @@ _Noreturn void world_fail(const char *file, int line, const char *fmt, ...)
 /* A machine on the public Internet that knows the hub, or one that has never seen it (and learns it by
  * joining). */
 struct node_host *founder(const char *name);
+struct node_host *founder_at(struct site *where, const char *name);
 struct node_host *machine(const char *name);
 struct node_host *machine_at(struct site *where, const char *name, const struct node_host_config *c);
 /* Its line, both directions. */

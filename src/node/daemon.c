@@ -139,6 +139,8 @@ static void perform(struct daemon *d, const struct node_out *out)
     case NODE_LOG:
         log_out(out);
         break;
+    default:
+        break;
     }
 }
 

@@ -52,7 +52,7 @@ struct node *node_new(const struct node_config *c, usec_t now)
     memcpy(n->name, c->name, sizeof n->name);
     n->name[sizeof n->name - 1] = '\0';
     ratelimit_init(&n->hellos, n->limits.hellos_per_s, 2 * (uint64_t)n->limits.hellos_per_s, now);
-    if (node_tables(n, c) < 0) {
+    if (node_tables(n, c) < 0 || underlay_init(n, now) < 0) {
         node_free(n);
         return NULL;
     }
@@ -69,6 +69,7 @@ void node_free(struct node *n)
         peers_free(n);
     for (size_t i = 0; i < n->party_count; i++)
         np_free(n->parties[i]);
+    underlay_done(n);
     map_free(n->by_id);
     map_free(n->by_relay);
     map_free(n->by_index);
@@ -81,6 +82,7 @@ void node_free(struct node *n)
 void node_start(struct node *n, usec_t now)
 {
     n->started = true;
+    underlay_start(n, now);
     for (size_t i = 0; i < n->party_count; i++)
         np_device_wish(n, n->parties[i], now);
     struct hub_address hub = n->link.hub;
@@ -110,7 +112,7 @@ static void relay_frame(struct node *n, const struct relay_frame *f, uint8_t *pa
     switch (f->kind) {
     case RELAY_DATA:
     case RELAY_CONTROL:
-        peers_input(n, f->peer, payload, f->payload.n, now);
+        peers_input(n, &(struct origin){.via = PATH_WS_RELAY, .number = f->peer}, payload, f->payload.n, now);
         break;
     case RELAY_GONE:
         count(n, COUNT_RELAY_GONE);
@@ -201,7 +203,7 @@ void node_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, size_t le
 
 static void wake_again(struct node *n)
 {
-    usec_t wake = usec_min(link_wake(n), requests_wake(n));
+    usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), requests_wake(n));
     for (size_t i = 0; i < n->party_count; i++)
         wake = usec_min(wake, np_wake(n->parties[i]));
     for (size_t i = 0; i < n->peer_slots; i++)
@@ -218,6 +220,7 @@ usec_t node_wake(const struct node *n)
 void node_tick(struct node *n, usec_t now)
 {
     link_tick(n, now);
+    underlay_tick(n, now);
     for (size_t i = n->party_count; i-- > 0;)
         if (i < n->party_count && np_wake(n->parties[i]) <= now)
             np_tick(n, n->parties[i], now);

@@ -353,6 +353,8 @@ static inline void host_do(struct lab *l, struct host *h, const struct node_out 
             fprintf(stderr, "# %llu %s: %s %.*s\n", (unsigned long long)(l->now / MSEC), h->name, out->name,
                     (int)out->data.n, (const char *)out->data.p);
         break;
+    default: /* this lab has no network below */
+        break;
     }
 }
 

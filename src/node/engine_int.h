@@ -16,55 +16,61 @@
 #include "node/engine.h"
 
 /* Bounds that nobody needs to change. */
-#define HUB_PROTOCOL  1                  /* the version in the hub's challenge */
-#define LINK_OPEN_MAX (20 * SEC)         /* from NODE_HUB_CONNECT to welcome */
-#define LINK_TEXT_MAX (2u * 1024 * 1024) /* bytes of text waiting for the hub: then the link is made again   \
-                                          */
-#define LINK_CONTROL_MAX (256u * 1024)   /* bytes of handshakes waiting for the hub */
-#define LINK_WHY_CAP     320
-#define LINK_STABLE      (10 * SEC) /* a link that lived so long begins its back-off anew */
-#define CLOCK_OFF_S      300        /* difference to the hub's calendar that is worth a warning */
-#define PARTIES_CAP      64         /* what limits.parties may be at most */
-#define PEERS_MAX        16384
-#define STRANGERS_MAX    64
-#define ALERTS_MAX       32
-#define ALERT_TEXT_CAP   256
-#define REQUESTS_MAX     32
-#define REQUEST_MAX      8192 /* bytes of one request */
-#define OUTS_MAX         1024 /* outputs waiting other than frames and log lines */
-#define OUT_CLOSES_MAX   32
-#define OUT_LOGS_MAX     256
-#define FRAMES_OUT_MAX   4096           /* frames waiting for devices */
-#define ARENA_MAX        (1024u * 1024) /* their bytes */
-#define WAIT_FRAMES      8              /* frames that wait for one peer's handshake */
-#define WAIT_BYTES       (16u * 1024)
-#define WAIT_LIFE        (3 * SEC)
-#define WAIT_TOTAL       (1024u * 1024) /* bytes of such frames for all peers */
-#define EXISTING_WAIT    (3 * SEC)      /* a member of old gives a newcomer so long to begin */
-#define RETRY_PEER_MIN   (1 * SEC)
-#define RETRY_PEER_MAX   (60 * SEC)
-#define OLD_SESSION_LIFE (5 * SEC) /* a replaced session still receives what is under way */
-#define DEGRADED_LOSS    0.05
-#define STALE_TRIES      5
-#define HUB_TRIES        3         /* failed connections after which a waiting request gives up */
-#define GAP_HUB_WAIT     (2 * SEC) /* how long the hub has to deliver what a peer has */
-#define GAP_PEER_WAIT    (2 * SEC)
-#define GAP_PEER_TRIES   5 /* questions without progress */
-#define GAP_QUIET        (10 * SEC)
-#define LOG_GET_ENTRIES  8    /* entries in answer to one LOG_GET */
-#define LOG_GETS_PER_S   8    /* answered to one peer */
-#define LOG_PART_MAX     4096 /* bytes of an entry in one LOG_ENTRY */
-#define DEVICE_RETRY     (60 * SEC)
-#define SAVE_RETRY       (30 * SEC)
-#define SYNC_RETRY       (1 * SEC) /* of a switch that could not follow the log for want of memory */
-#define JOIN_AGAIN       (30 * SEC) /* after the hub refused to show us a party of ours */
-#define HEAL_PAUSE       (5 * SEC)  /* after the hub said rate_limited */
-#define PING_TIMEOUT     (2 * SEC)
-#define PING_CONNECT_MAX (10 * SEC)
-#define PING_COUNT_MAX   100000
-#define PING_WINDOW      64 /* pings of one request under way */
-#define NETCHECK_WAIT    (3 * SEC)
-#define PATH_RELAY_ID    1u
+#define HUB_PROTOCOL  1          /* the version in the hub's challenge */
+#define LINK_OPEN_MAX (20 * SEC) /* from NODE_HUB_CONNECT to welcome */
+#define LINK_TEXT_MAX                                                                                        \
+    (2u * 1024 * 1024)                    /* bytes of text waiting for the hub: then the link is made again  \
+                                           */
+#define LINK_CONTROL_MAX    (256u * 1024) /* bytes of handshakes waiting for the hub */
+#define LINK_WHY_CAP        320
+#define LINK_STABLE         (10 * SEC) /* a link that lived so long begins its back-off anew */
+#define CLOCK_OFF_S         300        /* difference to the hub's calendar that is worth a warning */
+#define PARTIES_CAP         64         /* what limits.parties may be at most */
+#define PEERS_MAX           16384
+#define STRANGERS_MAX       64
+#define ALERTS_MAX          32
+#define ALERT_TEXT_CAP      256
+#define REQUESTS_MAX        32
+#define REQUEST_MAX         8192 /* bytes of one request */
+#define OUTS_MAX            1024 /* outputs waiting other than frames and log lines */
+#define OUT_CLOSES_MAX      32
+#define OUT_LOGS_MAX        256
+#define FRAMES_OUT_MAX      4096           /* frames waiting for devices */
+#define ARENA_MAX           (1024u * 1024) /* their bytes */
+#define DATAGRAMS_OUT_MAX   2048           /* datagrams waiting for sockets */
+#define DATAGRAMS_OUT_BYTES (4u * 1024 * 1024)
+#define WAIT_FRAMES         8 /* frames that wait for one peer's handshake */
+#define WAIT_BYTES          (16u * 1024)
+#define WAIT_LIFE           (3 * SEC)
+#define WAIT_TOTAL          (1024u * 1024) /* bytes of such frames for all peers */
+#define EXISTING_WAIT       (3 * SEC)      /* a member of old gives a newcomer so long to begin */
+#define RETRY_PEER_MIN      (1 * SEC)
+#define RETRY_PEER_MAX      (60 * SEC)
+#define OLD_SESSION_LIFE    (5 * SEC) /* a replaced session still receives what is under way */
+#define DEGRADED_LOSS       0.05
+#define STALE_TRIES         5
+#define HUB_TRIES           3         /* failed connections after which a waiting request gives up */
+#define GAP_HUB_WAIT        (2 * SEC) /* how long the hub has to deliver what a peer has */
+#define GAP_PEER_WAIT       (2 * SEC)
+#define GAP_PEER_TRIES      5 /* questions without progress */
+#define GAP_QUIET           (10 * SEC)
+#define LOG_GET_ENTRIES     8    /* entries in answer to one LOG_GET */
+#define LOG_GETS_PER_S      8    /* answered to one peer */
+#define NEW_WAYS_PER_S      4    /* that one peer makes us open by writing from somewhere */
+#define LOG_PART_MAX        4096 /* bytes of an entry in one LOG_ENTRY */
+#define DEVICE_RETRY        (60 * SEC)
+#define SAVE_RETRY          (30 * SEC)
+#define SYNC_RETRY          (1 * SEC)  /* of a switch that could not follow the log for want of memory */
+#define JOIN_AGAIN          (30 * SEC) /* after the hub refused to show us a party of ours */
+#define HEAL_PAUSE          (5 * SEC)  /* after the hub said rate_limited */
+#define PING_TIMEOUT        (2 * SEC)
+#define PING_CONNECT_MAX    (10 * SEC)
+#define PING_COUNT_MAX      100000
+#define PING_WINDOW         64 /* pings of one request under way */
+#define NETCHECK_WAIT       (3 * SEC)
+#define WAYS_MAX            12         /* of one peer, those that are being proved included */
+#define WAYS_UNPROVEN       6          /* opened by what strangers or the peer sent */
+#define WAY_RETRY           (30 * SEC) /* between tries of a relay way that was not proved */
 
 /* Types of control messages between engines, inside a session (doc/protocol/node.md section 4). */
 enum message_type {
@@ -73,7 +79,12 @@ enum message_type {
     MSG_PING = 2,
     MSG_PONG = 3,
     MSG_LOG_GET = 4,
-    MSG_LOG_ENTRY = 5
+    MSG_LOG_ENTRY = 5,
+    MSG_CANDIDATES = 6, /* direct.c */
+    MSG_CANDIDATES_ACK = 7,
+    MSG_SEARCH = 8,      /* search.c: between the two ends of a search through a hard NAT */
+    MSG_CIRCUIT = 9,     /* circuits.c: a cell that builds or ends a circuit */
+    MSG_RELAY_OFFER = 10 /* circuits.c: whom this member reaches and would relay to */
 };
 
 /* ---- Counters; names in metrics.c. */
@@ -87,6 +98,9 @@ enum node_counter {
     COUNT_TX_DATA_DROPPED,
     COUNT_TX_CONTROL_DROPPED,
     COUNT_TX_NO_LINK,
+    COUNT_TX_NO_WAY,
+    COUNT_TX_COPIES,
+    COUNT_RX_NO_WAY,
     COUNT_RELAY_GONE,
     COUNT_RELAY_DROPPED,
     COUNT_HELLO_RATE,
@@ -103,6 +117,7 @@ enum node_counter {
     COUNT_SEAL_FAILED,
     COUNT_WAIT_EXPIRED,
     COUNT_FRAMES_OUT_FULL,
+    COUNT_DATAGRAMS_OUT_FULL,
     COUNT_HANDSHAKES_BEGUN,
     COUNT_HANDSHAKES_ANSWERED,
     COUNT_SESSIONS_UP,
@@ -112,6 +127,13 @@ enum node_counter {
     COUNT_RESUMES_FAILED,
     COUNT_REKEYS,
     COUNT_PATHS_DEAD,
+    COUNT_STUN_UNKNOWN,
+    COUNT_DIRECT_TRIES,
+    COUNT_DIRECT_PROVEN,
+    COUNT_DIRECT_FAILED,
+    COUNT_MOVES_DIRECT,
+    COUNT_MOVES_RELAY,
+    COUNT_MOVES_OTHER,
     COUNT_PEER_BAD_MESSAGE,
     COUNT_PEER_BAD_ENTRY,
     COUNT_ENTRIES_TAKEN,
@@ -139,14 +161,24 @@ struct out_frame {
     uint32_t party_ref;
     size_t at, n; /* in the arena */
 };
+struct out_datagram {
+    uint32_t socket;
+    struct net_addr to;
+    size_t at, n; /* in its arena */
+};
 struct outputs {
     struct out_item *head, **tail, *last; /* last: what node_output gave, until the next call */
     size_t count, logs;
     struct buf arena;
     struct out_frame *frames; /* FRAMES_OUT_MAX */
     size_t frame_at, frame_count;
+    struct buf
+        datagrams; /* an arena of their own: they arise while messages are judged inside the other one */
+    struct out_datagram *datagram; /* DATAGRAMS_OUT_MAX */
+    size_t datagram_at, datagram_count;
     struct buf save; /* the last NODE_SAVE */
-    uint32_t closes[OUT_CLOSES_MAX]; /* party refs of devices to close for which there was no memory for an item */
+    uint32_t
+        closes[OUT_CLOSES_MAX]; /* party refs of devices to close for which there was no memory for an item */
     size_t close_count;
 };
 
@@ -186,12 +218,32 @@ struct link {
     usec_t ready_at;
 };
 
+/* ---- Ways to a peer (ways.c). Where bytes came from or go to; what `number` means depends on the kind. */
+struct origin {
+    enum path_kind via; /* PATH_WS_RELAY, PATH_UDP_RELAY: relay index; PATH_UDP: socket; PATH_TURN: server;
+                           PATH_TLS: stream; PATH_MULTI_HOP: circuit. PATH_LAN is PATH_UDP here. */
+    uint32_t number;
+    struct net_addr addr; /* of PATH_UDP and PATH_TURN */
+};
+#define WAY_WS_RELAY  1u /* ids of paths: these two are fixed, the others are never used again */
+#define WAY_UDP_RELAY 2u
+#define WAY_FIRST     16u
+struct way {
+    uint32_t id; /* 0: free */
+    enum path_kind kind;
+    struct origin at;
+    bool proven; /* both ends proved the keys over it: it is in the path set */
+    bool asking; /* our RESUME is under way */
+    usec_t since, asked_at, dead_since;
+};
+
 /* ---- Peers (peers.c). */
 struct peer_session {
     struct session *s;
     struct node_peer *peer;
     uint32_t index;
     bool ours, up;               /* ours: begun by us */
+    struct origin via;           /* the reliable way on which its handshake goes */
     usec_t dies;                 /* an old one */
     uint8_t hello[HS_NONCE_LEN]; /* of the HELLO that we answered */
 };
@@ -212,6 +264,10 @@ struct node_peer {
     uint64_t at_hub;                       /* bit np->bit: the hub shows it in that party */
     struct peer_session *cur, *next, *old; /* keys in use; a handshake; what cur replaced */
     struct paths *paths;
+    struct way *ways; /* WAYS_MAX of them, or NULL */
+    uint32_t next_way;
+    usec_t way_at;         /* when ways_tick has something to do */
+    struct direct *direct; /* direct.c; NULL: nothing was tried */
     bool resuming, doomed;
     usec_t start_at; /* next try of a handshake or RESUME; USEC_NEVER none */
     unsigned tries;
@@ -222,7 +278,11 @@ struct node_peer {
     size_t wait_count, wait_bytes;
     usec_t seen;
     struct peer_totals past; /* of sessions that are gone */
-    struct ratelimit log_gets;
+    struct ratelimit log_gets, new_ways;
+    usec_t traffic;    /* when a frame last went to it */
+    uint16_t mtu;      /* of datagrams on the path of the moment, as the virtual LANs know it; 0: not told */
+    enum path_kind on; /* kind of the path of the moment, since when, and what was before */
+    usec_t on_since;
     uint8_t *part; /* an entry that comes in parts; ENTRY_MAX bytes or NULL */
     size_t part_have, part_total;
     uint64_t part_seq;
@@ -373,6 +433,8 @@ struct node {
     uint64_t counts[COUNT_END];
     uint64_t session_drops[DROP_COUNT]; /* of sessions that are gone */
     uint64_t refused[PARTY_VERDICT_COUNT];
+    uint32_t in_way;           /* the way of the bytes that are judged now; 0: none or unknown */
+    struct underlay *underlay; /* underlay.c: sockets, addresses, what the NAT does */
     uint8_t scratch[DATA_OVERHEAD + VNET_FRAME_MAX];
 };
 
@@ -395,6 +457,75 @@ void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
 void out_frame_copy(struct node *n, uint32_t party_ref, struct bytes frame);
 
 /* limits.c is public. */
+
+/* A frame that may lie inside the arena or elsewhere. */
+void out_frame_any(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len);
+/* head and p behind each other. */
+void out_datagram(struct node *n, uint32_t socket, const struct net_addr *to, const uint8_t *head,
+                  size_t head_n, const uint8_t *p, size_t len);
+
+/* ways.c */
+bool origin_equal(const struct origin *a, const struct origin *b);
+bool origin_reliable(const struct origin *o); /* handshakes may ride it */
+void origin_text(const struct node *n, const struct origin *o, char *out, size_t cap);
+struct way *way_by_id(const struct node_peer *p, uint32_t id);
+struct way *way_by_origin(const struct node_peer *p, const struct origin *o);
+/* The one that exists or a new one, unproven; the least useful makes room. NULL: no room, no memory. */
+struct way *way_open(struct node *n, struct node_peer *p, const struct origin *o, usec_t now);
+/* Proves the keys over it (RESUME), if that is not under way. */
+void way_prove(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void way_close(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void ways_close_all(struct node *n, struct node_peer *p, const struct origin *but, usec_t now);
+/* It joins the path set. */
+void way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void way_failed(struct node *n, struct node_peer *p, uint32_t id, usec_t now);
+/* Sends one datagram; false: there was no way to. */
+/* The best path is another one. */
+void path_changed(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void peer_mtu_changed(struct node *n, struct node_peer *p);
+uint16_t peer_mtu(const struct node_peer *p, const struct node_party *np); /* bytes of IP; 0: not known */
+bool origin_send(struct node *n, const struct origin *o, bool handshake, const uint8_t *p, size_t len,
+                 usec_t now);
+struct bytes way_view(uint8_t view[40], const struct node *n, const struct origin *o);
+/* The best reliable way to begin a handshake on. */
+bool peer_reliable(const struct node *n, const struct node_peer *p, struct origin *o);
+void ways_tick(struct node *n, struct node_peer *p, usec_t now);
+enum path_kind way_kind(const struct node *n, const struct origin *o);
+
+/* underlay.c: our sockets and addresses, what the NAT does (more in underlay_int.h) */
+struct nat_behaviour;
+int underlay_init(struct node *n, usec_t now);
+void underlay_done(struct node *n);
+void underlay_start(struct node *n, usec_t now);
+bool underlay_socket_open(struct node *n, uint32_t socket, uint8_t family, uint16_t port);
+void underlay_discover(struct node *n, bool again, usec_t now);
+bool underlay_on_link(const struct node *n, const struct net_addr *a);
+usec_t underlay_lifetime(const struct node *n,
+                         const struct origin *o); /* of NAT bindings on such a way; 0: not known */
+size_t underlay_addresses(const struct node *n, struct net_addr addrs[HS_ADDR_MAX]);
+void underlay_behaviour(const struct node *n, uint8_t family, struct nat_behaviour *b);
+void underlay_woke(struct node *n, usec_t now);
+usec_t underlay_wake(const struct node *n);
+void underlay_tick(struct node *n, usec_t now);
+
+/* udp_bind.c */
+bool udp_relay_send(struct node *n, uint32_t relay, const uint8_t *p, size_t len);
+void relay_way_wish(struct node *n, struct node_peer *p,
+                    usec_t now); /* a way over the UDP relay beside the WebSocket's */
+
+/* direct.c */
+bool path_is_direct(enum path_kind k);
+void direct_session_up(struct node *n, struct node_peer *p, usec_t now);
+void direct_stop(struct node *n, struct node_peer *p);
+void direct_free(struct node *n, struct node_peer *p);
+bool direct_candidates(struct node *n, struct node_peer *p, struct bytes in,
+                       usec_t now); /* false: ill-formed */
+bool direct_acked(struct node *n, struct node_peer *p, struct bytes in, usec_t now);
+void direct_pump(struct node *n, struct node_peer *p, usec_t now);
+void direct_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void direct_path_died(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+usec_t direct_wake(const struct node_peer *p);
+void direct_tick(struct node *n, struct node_peer *p, usec_t now);
 
 /* hub_link.c */
 int link_init(struct node *n, const struct node_config *c);
@@ -435,8 +566,12 @@ void peer_online(struct node *n, struct node_peer *p, const struct node_party *n
 /* Not any more in the parties of these bits. */
 void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now);
 void peers_link_lost(struct node *n, usec_t now);
-void peer_adopt(struct node *n, struct node_peer *p,
-                uint32_t relay);                /* its authenticated bytes came from this index */
+/* Its authenticated bytes came from this index. */
+void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay, usec_t now);
+bool peer_has_way(const struct node_peer *p);
+/* Seals in place and sends. Error of session_seal. */
+int peer_seal(struct node *n, struct node_peer *p, enum inner_kind kind, uint32_t tag, uint8_t *buf,
+              size_t len, usec_t now);
 bool peer_connected(const struct node_peer *p); /* keys and a usable path */
 enum peer_state { PEER_OFFLINE, PEER_CONNECTING, PEER_CONNECTED, PEER_DEGRADED, PEER_STATE_COUNT };
 enum peer_state peer_state(const struct node_peer *p);
@@ -454,15 +589,14 @@ void peer_traffic(const struct node_peer *p, struct peer_totals *t);
 
 /* handshakes.c */
 void session_drop_slot(struct node *n, struct peer_session **slot);
-void peer_start(struct node *n, struct node_peer *p, usec_t now);
-void peer_resume(struct node *n, struct node_peer *p, usec_t now);
+void peer_start(struct node *n, struct node_peer *p, const struct origin *via, usec_t now);
 void peer_retry_later(struct node *n, struct node_peer *p, usec_t now);
-/* One datagram out of a relay frame, in place. */
-void peers_input(struct node *n, uint32_t relay, uint8_t *p, size_t len, usec_t now);
+/* One datagram of types 4, 5, 6, in place. */
+void peers_input(struct node *n, const struct origin *from, uint8_t *p, size_t len, usec_t now);
 void peer_events(struct node *n, struct peer_session *ps, usec_t now);
 
 /* messages.c: control messages between engines */
-void message_input(struct node *n, struct peer_session *ps, uint32_t path, uint8_t type, struct bytes m,
+void message_input(struct node *n, struct peer_session *ps, uint32_t in_way, uint8_t type, struct bytes m,
                    usec_t now);
 void message_heads(struct node *n, struct node_peer *p, usec_t now);
 int message_ping(struct node *n, struct node_peer *p, uint64_t nonce, usec_t now);

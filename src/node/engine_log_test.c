@@ -56,8 +56,9 @@ static void old_backup(uint64_t missing)
     assert_int_equal(party_seq(log_of(l, 0)), head);
     assert_true(has_alert(l, 0, "hub_rollback") || has_alert(l, 1, "hub_rollback") ||
                 has_alert(l, 2, "hub_rollback"));
-    assert_int_equal(counted(l, 0, COUNT_HEALED) + counted(l, 1, COUNT_HEALED) + counted(l, 2, COUNT_HEALED),
-                     1);
+    /* One does it; a second one may have begun before it saw that. */
+    assert_in_range(counted(l, 0, COUNT_HEALED) + counted(l, 1, COUNT_HEALED) + counted(l, 2, COUNT_HEALED),
+                    1, 2);
     ask_ok(l, 0, "{\"cmd\":\"rename\",\"name\":\"fort\"}");
     lab_run(l, SEC);
     for (int i = 0; i < 3; i++)

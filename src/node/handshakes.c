@@ -27,7 +27,8 @@ static uint32_t index_fresh(const struct node *n)
     return index;
 }
 
-static struct peer_session *session_make(struct node *n, struct node_peer *p, bool ours)
+static struct peer_session *session_make(struct node *n, struct node_peer *p, bool ours,
+                                         const struct origin *via)
 {
     const struct sign_public *key;
     struct hs_head heads[HS_HEADS_MAX];
@@ -43,12 +44,16 @@ static struct peer_session *session_make(struct node *n, struct node_peer *p, bo
     c.ciphers = ciphers_common(n, p->id);
     c.heads = heads;
     c.head_count = heads_common(n, p->id, heads);
+    struct net_addr addrs[HS_ADDR_MAX];
+    c.addrs = addrs;
+    c.addr_count = underlay_addresses(n, addrs);
     c.rng = n->rng;
     c.limits = &n->session_limits;
     ps->s = session_new(&c);
     ps->peer = p;
     ps->index = c.index;
     ps->ours = ours;
+    ps->via = *via;
     if (!ps->s || map_put(n->by_index, &ps->index, ps) < 0) {
         session_free(ps->s);
         free(ps);
@@ -84,14 +89,15 @@ void peer_retry_later(struct node *n, struct node_peer *p, usec_t now)
     for (unsigned i = 1; i < p->tries && wait < RETRY_PEER_MAX; i++)
         wait *= 2;
     wait = usec_min(wait, RETRY_PEER_MAX);
-    p->start_at = p->relay != 0 ? now + wait - wait / 4 + rng_below(&n->rng, wait / 2) : USEC_NEVER;
+    struct origin o;
+    p->start_at = peer_reliable(n, p, &o) ? now + wait - wait / 4 + rng_below(&n->rng, wait / 2) : USEC_NEVER;
     node_due(n, p->start_at);
 }
 
-void peer_start(struct node *n, struct node_peer *p, usec_t now)
+void peer_start(struct node *n, struct node_peer *p, const struct origin *via, usec_t now)
 {
     p->start_at = USEC_NEVER;
-    p->next = session_make(n, p, true);
+    p->next = session_make(n, p, true, via);
     if (!p->next || session_start(p->next->s, now) < 0) {
         session_drop_slot(n, &p->next);
         p->tries++;
@@ -102,51 +108,7 @@ void peer_start(struct node *n, struct node_peer *p, usec_t now)
     peer_touch(n, p);
 }
 
-#define VIEW_LEN 9
-
-/* How we see the way: kind, our index, the peer's. */
-static struct bytes view_of(uint8_t view[VIEW_LEN], const struct node *n, uint32_t relay)
-{
-    struct wr w = wr_of(view, VIEW_LEN);
-    wr_u8(&w, PATH_WS_RELAY);
-    wr_u32(&w, n->link.relay);
-    wr_u32(&w, relay);
-    return wr_done(&w);
-}
-
-void peer_resume(struct node *n, struct node_peer *p, usec_t now)
-{
-    uint8_t view[VIEW_LEN];
-    p->start_at = USEC_NEVER;
-    int rc = session_resume(p->cur->s, PATH_RELAY_ID, view_of(view, n, p->relay), now);
-    if (rc < 0 && rc != -EALREADY) {
-        p->tries = 1;
-        p->start_at = now;
-        node_due(n, now);
-        return;
-    }
-    p->resuming = true;
-    count(n, COUNT_RESUMES_BEGUN);
-    peer_touch(n, p);
-}
-
 /* ---- Events. */
-
-static void way_opened(struct node *n, struct node_peer *p, usec_t now)
-{
-    if (!p->paths)
-        p->paths = paths_new(n->rng);
-    if (!p->paths)
-        return;
-    paths_del(p->paths, PATH_RELAY_ID);
-    if (p->relay != 0)
-        paths_add(p->paths, PATH_RELAY_ID, PATH_WS_RELAY, now);
-    p->resuming = false;
-    p->tries = 0;
-    p->start_at = USEC_NEVER;
-    peer_flush_wait(n, p, now);
-    requests_go_on(n, 0, now);
-}
 
 static void session_is_up(struct node *n, struct peer_session *ps, usec_t now)
 {
@@ -167,9 +129,15 @@ static void session_is_up(struct node *n, struct peer_session *ps, usec_t now)
     node_id_text(id, p->id);
     struct session_info info;
     session_info(ps->s, &info);
-    out_log(n, LOG_INFO, "peer-connected", "peer=%s path=%s cipher=%s", id, path_kind_name(PATH_WS_RELAY),
+    out_log(n, LOG_INFO, "peer-connected", "peer=%s path=%s cipher=%s", id, path_kind_name(ps->via.via),
             aead_name(info.cipher));
-    way_opened(n, p, now);
+    /* The peer began anew: what else led to it was proved with keys that it may not have any more. */
+    ways_close_all(n, p, &ps->via, now);
+    p->resuming = false;
+    struct way *w = way_open(n, p, &ps->via, now);
+    if (w)
+        way_proven(n, p, w, now);
+    direct_session_up(n, p, now);
 }
 
 /* true: ps is gone. */
@@ -193,10 +161,11 @@ static bool session_is_down(struct node *n, struct peer_session *ps, enum sessio
     }
     out_log(n, LOG_INFO, "peer-disconnected", "peer=%s why=%s", id, session_down_name(why));
     session_drop_slot(n, &p->cur);
-    if (p->paths)
-        paths_del(p->paths, PATH_RELAY_ID);
+    ways_close_all(n, p, NULL, now);
+    direct_stop(n, p);
     p->resuming = false;
-    if (p->relay != 0 && !p->next && peer_eager(n, p->id)) {
+    struct origin o;
+    if (peer_reliable(n, p, &o) && !p->next && peer_eager(n, p->id)) {
         p->tries = why == DOWN_EXHAUSTED ? 0 : 1;
         peer_retry_later(n, p, now);
     }
@@ -205,26 +174,22 @@ static bool session_is_down(struct node *n, struct peer_session *ps, enum sessio
 
 static void path_proven(struct node *n, struct peer_session *ps, uint32_t path, usec_t now)
 {
-    if (path != PATH_RELAY_ID || ps != ps->peer->cur)
+    struct way *w = way_by_id(ps->peer, path);
+    if (!w || ps != ps->peer->cur)
         return;
-    if (ps->peer->resuming)
+    bool again = w->proven;
+    if (w->asking)
         count(n, COUNT_RESUMES_PROVEN);
-    way_opened(n, ps->peer, now);
-    message_heads(n, ps->peer, now);
+    way_proven(n, ps->peer, w, now);
+    if (!again || origin_reliable(&w->at))
+        message_heads(n, ps->peer, now);
+    direct_way_proven(n, ps->peer, w, now);
 }
 
 static void path_failed(struct node *n, struct peer_session *ps, uint32_t path, usec_t now)
 {
-    struct node_peer *p = ps->peer;
-    if (path != PATH_RELAY_ID || ps != p->cur || !p->resuming)
-        return;
-    p->resuming = false;
-    count(n, COUNT_RESUMES_FAILED);
-    if (p->relay == 0 || p->next)
-        return;
-    p->tries = 1;
-    p->start_at = now;
-    node_due(n, now);
+    if (ps == ps->peer->cur)
+        way_failed(n, ps->peer, path, now);
 }
 
 static void session_said(struct node *n, struct peer_session *ps, const struct session_event *ev, usec_t now)
@@ -233,7 +198,7 @@ static void session_said(struct node *n, struct peer_session *ps, const struct s
     size_t len = ev->message.n < sizeof copy ? ev->message.n : sizeof copy;
     if (len > 0)
         memcpy(copy, ev->message.p, len);
-    message_input(n, ps, PATH_RELAY_ID, ev->ctl_type, bytes_of(copy, len), now);
+    message_input(n, ps, n->in_way, ev->ctl_type, bytes_of(copy, len), now);
 }
 
 static void session_heads_said(struct node *n, struct peer_session *ps, const struct session_event *ev,
@@ -280,13 +245,20 @@ void peer_events(struct node *n, struct peer_session *ps, usec_t now)
 
 /* ---- Bytes. */
 
-/* What came in one relay frame. */
+/* What came, and where from. */
 struct datagram {
-    uint32_t relay; /* the sender's index */
+    struct origin from;
     int type;
     uint8_t *p;
     size_t n;
 };
+
+/* The peer proved itself in bytes from here: they name its connection to the hub. */
+static void origin_adopt(struct node *n, struct node_peer *p, const struct origin *from, usec_t now)
+{
+    if (from->via == PATH_WS_RELAY)
+        peer_adopt(n, p, from->number, now);
+}
 
 static void hello_refused(struct node *n, struct peer_session **fresh, enum node_counter why)
 {
@@ -305,14 +277,14 @@ static void hello_answer(struct node *n, struct node_peer *p, const struct hs_he
         count(n, COUNT_HELLO_FULL);
         return;
     }
-    struct peer_session *fresh = session_make(n, p, false);
+    struct peer_session *fresh = session_make(n, p, false, &d->from);
     if (!fresh) {
         count(n, COUNT_HELLO_FULL);
         return;
     }
     struct session_in got;
     enum session_drop why = DROP_NONE;
-    if (session_input(fresh->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why) < 0) {
+    if (session_input(fresh->s, 0, d->p, d->n, now, &got, &why) < 0) {
         hello_refused(n, &fresh, COUNT_HELLO_REFUSED);
         return;
     }
@@ -321,7 +293,7 @@ static void hello_answer(struct node *n, struct node_peer *p, const struct hs_he
     memcpy(fresh->hello, nonce, sizeof nonce);
     p->start_at = USEC_NEVER;
     p->resuming = false;
-    peer_adopt(n, p, d->relay);
+    origin_adopt(n, p, &d->from, now);
     count(n, COUNT_HANDSHAKES_ANSWERED);
     peer_events(n, fresh, now);
 }
@@ -355,10 +327,11 @@ static void hello_input(struct node *n, const struct datagram *d, usec_t now)
     memcpy(nonce, h.nonce, sizeof nonce);
     struct session_in got;
     enum session_drop why = DROP_NONE;
-    if (session_input(known->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why) == 0) {
+    if (session_input(known->s, 0, d->p, d->n, now, &got, &why) == 0) {
         if (crossing)
             memcpy(known->hello, nonce, sizeof nonce);
-        peer_adopt(n, p, d->relay);
+        known->via = d->from;
+        origin_adopt(n, p, &d->from, now);
     }
     peer_events(n, known, now);
 }
@@ -411,7 +384,7 @@ static void payload_input(struct node *n, struct node_peer *p, const struct sess
         if (v.action != VNET_TO_DEVICE)
             return;
         if (np->dev == DEV_OPEN)
-            out_frame(n, np->ref, in->p, in->n);
+            out_frame_any(n, np->ref, in->p, in->n);
         else
             count(n, COUNT_NO_DEVICE);
         return;
@@ -419,31 +392,71 @@ static void payload_input(struct node *n, struct node_peer *p, const struct sess
     count(n, COUNT_UNKNOWN_PARTY);
 }
 
+/* The peer's RESUME came where no way is known: one to answer on, until it proves something. */
+static struct way *way_for_resume(struct node *n, struct peer_session *ps, const struct datagram *d,
+                                  usec_t now)
+{
+    uint8_t view[40];
+    struct way *w = way_by_origin(ps->peer, &d->from);
+    if (!w && ps == ps->peer->cur && ratelimit_take(&ps->peer->new_ways, 1, now))
+        w = way_open(n, ps->peer, &d->from, now);
+    if (w)
+        session_view(ps->s, way_view(view, n, &d->from));
+    return w;
+}
+
+/* Data from an address that we do not know: the peer's NAT gave it another one, or it moved. Its packets are
+ * good; ours go there when both have proved it. */
+static void way_discovered(struct node *n, struct node_peer *p, const struct origin *from, usec_t now)
+{
+    if (from->via == PATH_WS_RELAY || !p->cur || !ratelimit_take(&p->new_ways, 1, now))
+        return;
+    struct way *w = way_open(n, p, from, now);
+    if (w)
+        way_prove(n, p, w, now);
+}
+
 static void session_bytes(struct node *n, struct peer_session *ps, const struct datagram *d, usec_t now)
 {
     struct session_in got = {0};
     enum session_drop why = DROP_NONE;
     struct node_peer *p = ps->peer;
-    uint8_t view[VIEW_LEN];
-    if (d->type == WIRE_RESUME)
-        session_view(ps->s, view_of(view, n, d->relay));
-    int rc = session_input(ps->s, PATH_RELAY_ID, d->p, d->n, now, &got, &why);
+    struct way *w = d->type == WIRE_RESUME ? way_for_resume(n, ps, d, now) : way_by_origin(p, &d->from);
+    if (d->type == WIRE_RESUME && !w) {
+        count(n, COUNT_RX_NO_WAY);
+        return;
+    }
+    uint32_t id = w ? w->id : 0;
+    int rc = session_input(ps->s, id, d->p, d->n, now, &got, &why);
     if (rc == 0) {
         p->seen = now;
+        if (d->type == WIRE_HANDSHAKE)
+            ps->via = d->from;
         if (d->type == WIRE_RESUME && ps == p->cur)
-            peer_adopt(n, p, d->relay);
-        if (p->paths && d->relay == p->relay)
-            paths_received(p->paths, PATH_RELAY_ID, now);
+            origin_adopt(n, p, &d->from, now);
+        if (w && w->proven && p->paths && d->type == WIRE_DATA)
+            paths_received(p->paths, id, now);
+        else if (!w && d->type == WIRE_DATA && ps == p->cur)
+            way_discovered(n, p, &d->from, now);
     }
+    n->in_way = id;
     peer_events(n, ps, now);
-    if (rc == 0 && (got.kind == INNER_FRAME || got.kind == INNER_PACKET) && !p->doomed)
+    n->in_way = 0;
+    if (rc < 0 || p->doomed)
+        return;
+    if (got.kind == INNER_FRAME || got.kind == INNER_PACKET)
         payload_input(n, p, &got, now);
 }
 
-void peers_input(struct node *n, uint32_t relay, uint8_t *in, size_t len, usec_t now)
+void peers_input(struct node *n, const struct origin *from, uint8_t *in, size_t len, usec_t now)
 {
     struct bytes b = bytes_of(in, len);
-    struct datagram d = {relay, wire_type_of(b), in, len};
+    struct datagram d = {*from, wire_type_of(b), in, len};
+    /* Handshakes ride reliable ways only: nothing to spoof, to fragment or to amplify. */
+    if (d.type == WIRE_HANDSHAKE && !origin_reliable(from)) {
+        count(n, COUNT_BAD_DATAGRAM);
+        return;
+    }
     if (d.type == WIRE_HANDSHAKE && hs_message_of(b) == HS_HELLO) {
         hello_input(n, &d, now);
         return;

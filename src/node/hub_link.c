@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/underlay_int.h"
 
 int link_init(struct node *n, const struct node_config *c)
 {
@@ -99,6 +99,7 @@ void link_try_now(struct node *n, usec_t now)
 void node_network_changed(struct node *n, usec_t now)
 {
     n->link.failures = 0;
+    underlay_woke(n, now);
     link_try_now(n, now);
 }
 
@@ -133,6 +134,7 @@ void link_lost(struct node *n, const char *why, bool tell_edge, usec_t now)
     link_clear(l);
     out_log(n, LOG_WARN, was_ready ? "hub-lost" : "hub-unreachable", "hub=%s why=\"%s\" retry_ms=%llu",
             l->label, l->why, (unsigned long long)((l->retry_at - now) / MSEC));
+    udp_bind_lost(n);
     peers_link_lost(n, now);
     for (size_t i = 0; i < n->party_count; i++) {
         struct node_party *np = n->parties[i];
@@ -318,6 +320,8 @@ static void link_welcome(struct node *n, const struct signal *s, usec_t now)
     l->state = LINK_READY;
     l->ready_at = now;
     l->relay = s->u.welcome.relay;
+    udp_bind_welcome(n, s, now);
+    underlay_discover(n, false, now);
     memcpy(l->seen, s->u.welcome.seen, sizeof l->seen);
     count(n, COUNT_HUB_CONNECTS);
     if (!l->kept)

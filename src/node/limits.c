@@ -22,6 +22,16 @@ static const struct limit table[] = {
         "data waiting for the hub; then the oldest goes"),
     ROW(request_s, "request-s", 30, 1, 3600, "a command gives up after so long"),
     ROW(mtu, "mtu", 1380, 1280, 9000, "of the devices, bytes of IP"),
+    ROW(direct, "direct", 1, 0, 1, "1: direct paths are looked for; 0: all stays on the hub's relays"),
+    ROW(search, "search", 1, 0, 1,
+        "1: searches through hard NATs, with many sockets and probes, are allowed"),
+    ROW(port_mapping, "port-mapping", 1, 0, 1, "1: the router is asked for a port (PCP, NAT-PMP, UPnP)"),
+    ROW(lan_discovery, "lan-discovery", 1, 0, 1, "1: members on one LAN find each other without the hub"),
+    ROW(relay_for_members, "relay-for-members", 0, 0, 1,
+        "1: members of our parties may send through this node"),
+    ROW(relay_kib_per_s, "relay-kib-per-s", 1024, 0, 10485760,
+        "for one circuit through this node; 0: no limit"),
+    ROW(port, "port", 0, 0, 65535, "UDP and TCP port of this node; 0: a random one"),
 };
 #define ROWS (sizeof table / sizeof table[0])
 

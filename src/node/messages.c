@@ -140,17 +140,18 @@ static bool probe_answered(struct node_peer *p, struct bytes m, usec_t now)
     return true;
 }
 
-void message_input(struct node *n, struct peer_session *ps, uint32_t path, uint8_t type, struct bytes m,
+void message_input(struct node *n, struct peer_session *ps, uint32_t in_way, uint8_t type, struct bytes m,
                    usec_t now)
 {
+    uint32_t path = in_way != 0 ? in_way : SESSION_PATH_ANY;
     struct node_peer *p = ps->peer;
     bool good = false;
     peer_touch(n, p);
     switch (type) {
     case MSG_PROBE:
-        good = m.n == PATH_PROBE_LEN;
+        good = m.n >= PATH_PROBE_LEN; /* what is longer is padding, and not sent back */
         if (good)
-            session_message_on(ps->s, path, MSG_PROBE_ANSWER, m, now);
+            session_message_on(ps->s, path, MSG_PROBE_ANSWER, bytes_of(m.p, PATH_PROBE_LEN), now);
         break;
     case MSG_PROBE_ANSWER:
         good = probe_answered(p, m, now);
@@ -168,6 +169,12 @@ void message_input(struct node *n, struct peer_session *ps, uint32_t path, uint8
         break;
     case MSG_LOG_ENTRY:
         good = log_entry_input(n, p, m, now);
+        break;
+    case MSG_CANDIDATES:
+        good = ps != p->cur || direct_candidates(n, p, m, now);
+        break;
+    case MSG_CANDIDATES_ACK:
+        good = ps != p->cur || direct_acked(n, p, m, now);
         break;
     default: /* of a newer version: not for us */
         good = true;

@@ -15,7 +15,9 @@ int outputs_init(struct outputs *q)
     buf_init(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX);
     buf_init(&q->save, PARTY_FILE_MAX + 64);
     q->frames = calloc(FRAMES_OUT_MAX, sizeof *q->frames);
-    return q->frames ? 0 : -ENOMEM;
+    buf_init(&q->datagrams, DATAGRAMS_OUT_BYTES);
+    q->datagram = calloc(DATAGRAMS_OUT_MAX, sizeof *q->datagram);
+    return q->frames && q->datagram ? 0 : -ENOMEM;
 }
 
 static void item_free(struct out_item *item)
@@ -39,7 +41,9 @@ void outputs_done(struct outputs *q)
     item_free(q->last);
     buf_done(&q->arena);
     buf_done(&q->save);
+    buf_done(&q->datagrams);
     free(q->frames);
+    free(q->datagram);
     *q = (struct outputs){0};
 }
 
@@ -103,7 +107,8 @@ void out_device_close(struct node *n, uint32_t party_ref)
     struct out_item *item = out_add(n, NODE_DEVICE_CLOSE);
     if (item)
         item->o.party_ref = party_ref;
-    else if (q->close_count < OUT_CLOSES_MAX) /* a device that nobody closes would stay for as long as the daemon */
+    else if (q->close_count <
+             OUT_CLOSES_MAX) /* a device that nobody closes would stay for as long as the daemon */
         q->closes[q->close_count++] = party_ref;
 }
 
@@ -136,7 +141,38 @@ void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
         count(n, COUNT_FRAMES_OUT_FULL);
         return;
     }
-    q->frames[q->frame_count++] = (struct out_frame){party_ref, (size_t)(p - q->arena.p), len};
+    q->frames[q->frame_count++] =
+        (struct out_frame){.party_ref = party_ref, .at = (size_t)(p - q->arena.p), .n = len};
+}
+
+void out_datagram(struct node *n, uint32_t socket, const struct net_addr *to, const uint8_t *head,
+                  size_t head_n, const uint8_t *p, size_t len)
+{
+    struct outputs *q = &n->out;
+    if (q->datagram_at == q->datagram_count) {
+        q->datagram_at = q->datagram_count = 0;
+        buf_clear(&q->datagrams);
+    }
+    uint8_t *room = q->datagram_count < DATAGRAMS_OUT_MAX ? buf_room(&q->datagrams, head_n + len) : NULL;
+    if (!room) {
+        count(n, COUNT_DATAGRAMS_OUT_FULL);
+        return;
+    }
+    size_t at = q->datagrams.n;
+    if (head_n > 0)
+        memcpy(room, head, head_n);
+    memcpy(room + head_n, p, len);
+    buf_grow(&q->datagrams, head_n + len);
+    q->datagram[q->datagram_count++] = (struct out_datagram){socket, *to, at, head_n + len};
+}
+
+void out_frame_any(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
+{
+    const struct buf *a = &n->out.arena;
+    if (a->n > 0 && p >= a->p && p < a->p + a->n)
+        out_frame(n, party_ref, p, len);
+    else
+        out_frame_copy(n, party_ref, bytes_of(p, len));
 }
 
 void out_frame_copy(struct node *n, uint32_t party_ref, struct bytes frame)
@@ -192,9 +228,10 @@ static bool out_save(struct node *n, usec_t now, struct node_out *out)
 /* What a reply says for which there was no memory: it must say something, and be JSON. */
 static struct bytes reply_without_memory(bool final)
 {
-    return bytes_of_str(final ? "{\"ok\":false,\"code\":\"internal\",\"error\":\"this machine is out of memory: close "
-                                "something and look whether the command was done\"}"
-                              : "{\"progress\":{\"step\":\"memory\",\"text\":\"this machine is out of memory\"}}");
+    return bytes_of_str(
+        final ? "{\"ok\":false,\"code\":\"internal\",\"error\":\"this machine is out of memory: close "
+                "something and look whether the command was done\"}"
+              : "{\"progress\":{\"step\":\"memory\",\"text\":\"this machine is out of memory\"}}");
 }
 
 static bool out_close_take(struct node *n, struct node_out *out)
@@ -238,12 +275,26 @@ static bool out_frame_take(struct node *n, struct node_out *out)
     return true;
 }
 
+static bool out_datagram_take(struct node *n, struct node_out *out)
+{
+    struct outputs *q = &n->out;
+    if (q->datagram_at == q->datagram_count)
+        return false;
+    const struct out_datagram *d = &q->datagram[q->datagram_at++];
+    *out = (struct node_out){.kind = NODE_DATAGRAM,
+                             .socket = d->socket,
+                             .to = d->to,
+                             .data = bytes_of(q->datagrams.p + d->at, d->n)};
+    return true;
+}
+
 bool node_output(struct node *n, usec_t now, struct node_out *out)
 {
     peers_pump(n, now);
     item_free(n->out.last);
     n->out.last = NULL;
-    if (out_save(n, now, out) || out_close_take(n, out) || out_item_take(n, out) || out_frame_take(n, out))
+    if (out_save(n, now, out) || out_close_take(n, out) || out_item_take(n, out) || out_frame_take(n, out) ||
+        out_datagram_take(n, out))
         return true;
     if (!n->link.told && node_hub_waiting(n)) {
         n->link.told = true;

@@ -325,6 +325,7 @@ static int switch_set(struct node *n, struct node_party *np, const struct party_
     int rc = vnet_member_set(np->vnet, &v, now);
     if (rc == -EEXIST)
         return rc;
+    vnet_member_mtu(np->vnet, p->ref, peer_mtu(p, np));
     np->refs[np->ref_count++] = p->ref;
     return rc == -ENOMEM ? rc : 0;
 }

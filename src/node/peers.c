@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/engine_int.h"
+#include "wire/rekey.h"
 
 struct node_peer *peer_by_id(const struct node *n, const uint8_t id[NODE_ID_LEN])
 {
@@ -52,8 +53,9 @@ struct node_peer *peer_need(struct node *n, const uint8_t id[NODE_ID_LEN], usec_
         return NULL;
     memcpy(p->id, id, NODE_ID_LEN);
     p->wait_tail = &p->wait;
-    p->start_at = p->wake = USEC_NEVER;
+    p->start_at = p->wake = p->way_at = USEC_NEVER;
     ratelimit_init(&p->log_gets, LOG_GETS_PER_S, 2 * LOG_GETS_PER_S, now);
+    ratelimit_init(&p->new_ways, NEW_WAYS_PER_S, 4 * NEW_WAYS_PER_S, now);
     if (peer_place(n, p) < 0) {
         free(p);
         return NULL;
@@ -81,6 +83,8 @@ static void peer_free(struct node *n, struct node_peer *p)
     session_drop_slot(n, &p->next);
     session_drop_slot(n, &p->old);
     paths_free(p->paths);
+    direct_free(n, p);
+    free(p->ways);
     free(p->part);
     free(p);
 }
@@ -156,7 +160,7 @@ bool peer_connected(const struct node_peer *p)
 enum peer_state peer_state(const struct node_peer *p)
 {
     if (!p->cur || !p->paths || paths_count(p->paths) == 0)
-        return p->relay != 0 ? PEER_CONNECTING : PEER_OFFLINE;
+        return p->relay != 0 || p->next ? PEER_CONNECTING : PEER_OFFLINE;
     struct path_stats st;
     uint32_t id;
     enum path_kind kind;
@@ -190,7 +194,20 @@ void peer_traffic(const struct node_peer *p, struct peer_totals *t)
 
 /* ---- Where it is. */
 
-void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay)
+static void relay_ways_close(struct node *n, struct node_peer *p, usec_t now)
+{
+    struct way *w = way_by_id(p, WAY_WS_RELAY);
+    if (w)
+        way_close(n, p, w, now);
+    w = way_by_id(p, WAY_UDP_RELAY);
+    if (w)
+        way_close(n, p, w, now);
+    if (p->next && p->next->via.via == PATH_WS_RELAY)
+        session_drop_slot(n, &p->next);
+    p->resuming = false;
+}
+
+void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay, usec_t now)
 {
     if (p->relay == relay || relay == 0)
         return;
@@ -198,9 +215,8 @@ void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay)
     if (map_put(n->by_relay, &relay, p) < 0)
         return;
     p->relay = relay;
-    /* Another index is another connection of the peer: the way over the old one leads nowhere. */
-    if (p->paths)
-        paths_del(p->paths, PATH_RELAY_ID);
+    /* Another index is another connection of the peer: the ways over the old one lead nowhere. */
+    relay_ways_close(n, p, now);
 }
 
 void peer_online(struct node *n, struct node_peer *p, const struct node_party *np, uint32_t relay,
@@ -211,10 +227,8 @@ void peer_online(struct node *n, struct node_peer *p, const struct node_party *n
     p->at_hub |= 1ull << np->bit;
     if (p->relay == relay)
         return;
-    peer_adopt(n, p, relay);
+    peer_adopt(n, p, relay, now);
     p->tries = 0;
-    p->resuming = false;
-    session_drop_slot(n, &p->next);
     if (p->cur || peer_eager(n, p->id) || p->wait) {
         usec_t at = we_came_later || p->wait ? now : now + EXISTING_WAIT;
         p->start_at = at;
@@ -229,10 +243,7 @@ void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now
     if (p->at_hub != 0 || p->relay == 0)
         return;
     relay_forget(n, p);
-    if (p->paths)
-        paths_del(p->paths, PATH_RELAY_ID);
-    session_drop_slot(n, &p->next);
-    p->resuming = false;
+    relay_ways_close(n, p, now);
     p->start_at = USEC_NEVER;
     peer_touch(n, p);
 }
@@ -248,7 +259,8 @@ void peers_link_lost(struct node *n, usec_t now)
 
 void peer_demand(struct node *n, struct node_peer *p, usec_t now)
 {
-    if (p->relay == 0 || p->next || p->resuming || peer_connected(p))
+    struct origin o;
+    if (p->next || p->resuming || peer_connected(p) || !peer_reliable(n, p, &o))
         return;
     /* A try that failed is not repeated for every frame. */
     if (p->tries > 0 && p->start_at != USEC_NEVER)
@@ -260,7 +272,8 @@ void peer_demand(struct node *n, struct node_peer *p, usec_t now)
 static void peer_wait(struct node *n, struct node_peer *p, const struct node_party *np, const uint8_t *buf,
                       size_t len, usec_t now)
 {
-    if (p->relay == 0) {
+    struct origin o;
+    if (!peer_reliable(n, p, &o) && !p->next) {
         count(n, COUNT_NO_SESSION);
         return;
     }
@@ -291,24 +304,66 @@ static enum inner_kind np_inner(const struct node_party *np)
     return party_mode(np->log) == MODE_TAP ? INNER_FRAME : INNER_PACKET;
 }
 
-static void peer_seal(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf,
-                      size_t len, usec_t now)
+/* The way for a datagram of `size` bytes: the best that carries it, else the best, else, for want of a living
+ * one, any: what goes into a stalled stream comes out of it later. */
+static struct way *peer_way(const struct node_peer *p, size_t size)
 {
-    int rc = session_seal(p->cur->s, np_inner(np), np->tag, buf, len, now);
+    uint32_t id = PATHS_NO_ID;
+    enum path_kind kind;
+    struct way *any = NULL;
+    if (paths_best_for(p->paths, size, &id, &kind) || paths_best(p->paths, &id, &kind))
+        return way_by_id(p, id);
+    for (size_t i = 0; p->ways && i < WAYS_MAX; i++)
+        if (p->ways[i].proven && (!any || origin_reliable(&p->ways[i].at)))
+            any = &p->ways[i];
+    return any;
+}
+
+static void way_send(struct node *n, struct node_peer *p, const struct way *w, bool handshake,
+                     const uint8_t *buf, size_t size, usec_t now)
+{
+    if (!origin_send(n, &w->at, handshake, buf, size, now))
+        count(n, COUNT_TX_NO_WAY);
+}
+
+/* A sealed datagram, or one of the session's own, on the way of the moment; while that is in doubt a copy
+ * goes on the second one: the receiver's replay window takes whichever comes first. */
+static void peer_transmit(struct node *n, struct node_peer *p, const uint8_t *buf, size_t size, usec_t now)
+{
+    struct way *w = peer_way(p, size), *second;
+    uint32_t id;
+    enum path_kind kind;
+    if (!w) {
+        count(n, COUNT_TX_NO_WAY);
+        return;
+    }
+    way_send(n, p, w, false, buf, size, now);
+    paths_sent(p->paths, w->id, now);
+    if (!paths_second(p->paths, size, now, &id, &kind) || id == w->id || !(second = way_by_id(p, id)))
+        return;
+    count(n, COUNT_TX_COPIES);
+    way_send(n, p, second, false, buf, size, now);
+    paths_sent(p->paths, second->id, now);
+}
+
+int peer_seal(struct node *n, struct node_peer *p, enum inner_kind kind, uint32_t tag, uint8_t *buf,
+              size_t len, usec_t now)
+{
+    int rc = session_seal(p->cur->s, kind, tag, buf, len, now);
+    peer_touch(n, p);
     if (rc < 0) {
         count(n, COUNT_SEAL_FAILED);
         peer_events(n, p->cur, now); /* a key that is used up ends the session */
-        return;
+        return rc;
     }
-    link_relay(n, p->relay, false, buf, len + DATA_OVERHEAD);
-    paths_sent(p->paths, PATH_RELAY_ID, now);
-    peer_touch(n, p);
+    peer_transmit(n, p, buf, len + DATA_OVERHEAD, now);
+    return 0;
 }
 
-/* A way that does not answer is still better than none: what goes into a stalled stream comes out of it later. */
-static bool peer_has_way(const struct node_peer *p)
+/* A way that does not answer is still better than none. */
+bool peer_has_way(const struct node_peer *p)
 {
-    return p->cur && p->relay != 0 && p->paths && paths_count(p->paths) > 0;
+    return p->cur && p->paths && paths_count(p->paths) > 0;
 }
 
 void peer_send(struct node *n, struct node_peer *p, const struct node_party *np, uint8_t *buf, size_t len,
@@ -319,7 +374,8 @@ void peer_send(struct node *n, struct node_peer *p, const struct node_party *np,
         return;
     }
     peer_flush_wait(n, p, now); /* what waited while the path was dead goes first: nothing overtakes it */
-    peer_seal(n, p, np, buf, len, now);
+    p->traffic = now;
+    peer_seal(n, p, np_inner(np), np->tag, buf, len, now);
 }
 
 void peer_flush_wait(struct node *n, struct node_peer *p, usec_t now)
@@ -328,7 +384,7 @@ void peer_flush_wait(struct node *n, struct node_peer *p, usec_t now)
         struct wait_frame *f = p->wait;
         const struct node_party *np = np_by_ref(n, f->party_ref);
         if (np && np->state == NP_ACTIVE && party_member(np->log, p->id) && f->until > now)
-            peer_seal(n, p, np, f->p, f->n, now);
+            peer_seal(n, p, np_inner(np), np->tag, f->p, f->n, now);
         wait_drop_first(n, p);
     }
 }
@@ -352,15 +408,59 @@ void peer_touch(struct node *n, struct node_peer *p)
     n->dirty = p;
 }
 
+/* Where a datagram of the session itself goes. */
+static void session_transmit(struct node *n, struct peer_session *ps, const struct session_out *out,
+                             usec_t now)
+{
+    struct node_peer *p = ps->peer;
+    if (out->path != SESSION_PATH_ANY) {
+        const struct way *w = way_by_id(p, out->path);
+        if (w)
+            way_send(n, p, w, false, out->p, out->n, now);
+        return; /* what is meant for a way that is gone has nowhere to go */
+    }
+    if (out->handshake || !p->paths || paths_count(p->paths) == 0) {
+        if (!origin_send(n, &ps->via, out->handshake, out->p, out->n, now))
+            count(n, COUNT_TX_NO_WAY);
+        return;
+    }
+    peer_transmit(n, p, out->p, out->n, now);
+}
+
 void peers_pump_one(struct node *n, struct peer_session *ps, usec_t now)
 {
     struct session_out out;
-    struct node_peer *p = ps->peer;
-    while (session_output(ps->s, now, &out)) {
-        /* The relay is the only way so far; what is sealed for a path that is gone has nowhere to go. */
-        if (out.path != SESSION_PATH_ANY && out.path != PATH_RELAY_ID)
-            continue;
-        link_relay(n, p->relay, out.handshake, out.p, out.n);
+    while (session_output(ps->s, now, &out))
+        session_transmit(n, ps, &out, now);
+}
+
+/* A probe, padded where the path set asks how large a datagram may be. */
+static void probe_send(struct node *n, struct node_peer *p, uint32_t id, const uint8_t probe[PATH_PROBE_LEN],
+                       uint16_t size, usec_t now)
+{
+    uint8_t padded[PATH_MTU_MAX] = {0};
+    size_t len = PATH_PROBE_LEN;
+    memcpy(padded, probe, PATH_PROBE_LEN);
+    if (size > DATA_OVERHEAD + CTL_HEADER_LEN + PATH_PROBE_LEN)
+        len = usec_min(size, PATH_MTU_MAX) - DATA_OVERHEAD - CTL_HEADER_LEN;
+    session_probe_on(p->cur->s, id, MSG_PROBE, bytes_of(padded, len), now);
+}
+
+static void path_died(struct node *n, struct node_peer *p, uint32_t id, usec_t now)
+{
+    struct way *w = way_by_id(p, id);
+    struct origin o;
+    count(n, COUNT_PATHS_DEAD);
+    if (!w)
+        return;
+    w->dead_since = now;
+    p->way_at = now;
+    direct_path_died(n, p, w, now);
+    /* The keys or the way, one of them is gone: RESUME finds out, and a new handshake follows when it fails.
+     */
+    if (origin_reliable(&w->at) && !p->next && !p->resuming && peer_reliable(n, p, &o)) {
+        p->start_at = now;
+        node_due(n, now);
     }
 }
 
@@ -368,21 +468,29 @@ static void paths_pump(struct node *n, struct node_peer *p, usec_t now)
 {
     uint32_t id;
     uint8_t probe[PATH_PROBE_LEN];
-    while (p->cur && paths_output(p->paths, now, &id, probe))
-        session_message_on(p->cur->s, id, MSG_PROBE, bytes_of(probe, sizeof probe), now);
+    uint16_t size;
+    while (p->cur && paths_output(p->paths, now, &id, probe, &size))
+        probe_send(n, p, id, probe, size, now);
     struct path_event ev;
     while (paths_event(p->paths, &ev)) {
-        if (ev.kind == PATH_EVENT_ALIVE)
+        struct way *w = way_by_id(p, ev.id);
+        switch (ev.kind) {
+        case PATH_EVENT_ALIVE:
+            if (w)
+                w->dead_since = 0;
             peer_flush_wait(n, p, now);
-        if (ev.kind != PATH_EVENT_DEAD)
-            continue;
-        count(n, COUNT_PATHS_DEAD);
-        /* The keys or the way, one of them is gone: RESUME finds out, and a new handshake follows when it
-         * fails. */
-        if (p->relay != 0 && !p->next && !p->resuming) {
-            p->start_at = now;
-            node_due(n, now);
+            break;
+        case PATH_EVENT_DEAD:
+            path_died(n, p, ev.id, now);
+            break;
+        case PATH_EVENT_CHANGED:
+            path_changed(n, p, w, now);
+            break;
+        case PATH_EVENT_MTU:
+            break;
         }
+        if (ev.kind == PATH_EVENT_CHANGED || ev.kind == PATH_EVENT_MTU)
+            peer_mtu_changed(n, p);
     }
 }
 
@@ -394,7 +502,7 @@ static void session_due(usec_t *wake, const struct peer_session *ps)
 
 static void peer_rewake(struct node *n, struct node_peer *p)
 {
-    usec_t wake = p->start_at;
+    usec_t wake = usec_min(usec_min(p->start_at, p->way_at), direct_wake(p));
     session_due(&wake, p->cur);
     session_due(&wake, p->next);
     session_due(&wake, p->old);
@@ -410,6 +518,7 @@ static void peer_rewake(struct node *n, struct node_peer *p)
 
 static void peer_pump(struct node *n, struct node_peer *p, usec_t now)
 {
+    direct_pump(n, p, now);
     if (p->paths)
         paths_pump(n, p, now);
     if (p->cur)
@@ -472,21 +581,25 @@ static void session_tick_slot(struct node *n, struct peer_session *ps, usec_t no
 
 static void peer_begin(struct node *n, struct node_peer *p, usec_t now)
 {
+    struct origin o;
     if (p->start_at > now)
         return;
-    if (p->relay == 0 || p->next || p->resuming) {
+    if (p->next || p->resuming || !peer_reliable(n, p, &o)) {
         p->start_at = USEC_NEVER;
         return;
     }
-    if (p->cur && p->tries == 0) {
-        peer_resume(n, p, now);
+    struct way *w = p->cur && p->tries == 0 ? way_open(n, p, &o, now) : NULL;
+    if (w) {
+        p->start_at = USEC_NEVER;
+        p->resuming = true;
+        way_prove(n, p, w, now);
         return;
     }
     if (n->begun >= n->limits.handshakes) {
         p->start_at = now + 100 * MSEC + rng_below(&n->rng, 100 * MSEC);
         return;
     }
-    peer_start(n, p, now);
+    peer_start(n, p, &o, now);
 }
 
 void peer_tick(struct node *n, struct node_peer *p, usec_t now)
@@ -499,6 +612,9 @@ void peer_tick(struct node *n, struct node_peer *p, usec_t now)
     if (p->paths && p->cur && paths_wake(p->paths) <= now)
         paths_tick(p->paths, now);
     wait_expire(n, p, now);
+    if (p->way_at <= now)
+        ways_tick(n, p, now);
+    direct_tick(n, p, now);
     peer_begin(n, p, now);
     peer_touch(n, p);
 }

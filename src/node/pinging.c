@@ -81,11 +81,13 @@ void ping_go_on(struct node *n, struct request *r, usec_t now)
         return;
     }
     if (g->connect_until <= now) {
-        if (p->relay == 0 && !link_ready(n))
+        struct origin o;
+        bool way = peer_reliable(n, p, &o);
+        if (!way && !link_ready(n))
             request_fail(
                 n, r, "hub_unreachable",
                 "the hub is not connected and there is no other path to the peer: see `warren status`");
-        else if (p->relay == 0)
+        else if (!way)
             request_fail(n, r, "peer_offline", "the peer is not online");
         else
             request_fail(n, r, "peer_unreachable",
@@ -122,8 +124,12 @@ void ping_answered(struct node *n, struct node_peer *p, uint32_t path, uint64_t 
         struct pinging *g = r->ping;
         double ms = (double)usec_since(now, s->at) / 1000.0;
         struct path_stats st = {.kind = PATH_NONE};
+        char at[80] = "";
+        const struct way *w = way_by_id(p, path);
         if (p->paths)
             paths_stats(p->paths, path, &st);
+        if (w)
+            origin_text(n, &w->at, at, sizeof at);
         s->at = 0;
         g->received++;
         g->sum += ms;
@@ -131,7 +137,7 @@ void ping_answered(struct node *n, struct node_peer *p, uint32_t path, uint64_t 
         g->max = ms > g->max ? ms : g->max;
         reply_progress(n, r->id,
                        json_pack("{s:I, s:f, s:s, s:s}", "seq", (json_int_t)s->seq, "rtt_ms", ms, "path",
-                                 path_kind_name(st.kind), "endpoint", n->link.label));
+                                 path_kind_name(st.kind), "endpoint", at));
         ping_go_on(n, r, now);
         return;
     }

@@ -125,10 +125,13 @@ static void put_path(json_t *o, const struct node *n, const struct node_peer *p)
         p && p->cur && p->paths && (paths_best(p->paths, &id, &kind) || paths_stats_at(p->paths, 0, &st));
     if (any && id != PATHS_NO_ID)
         any = paths_stats(p->paths, id, &st);
-    bool relayed = any && st.kind == PATH_WS_RELAY;
+    const struct way *w = any ? way_by_id(p, st.id) : NULL;
+    char at[80] = "";
+    if (w)
+        origin_text(n, &w->at, at, sizeof at);
     json_object_set_new(o, "path", json_string(path_kind_name(any ? st.kind : PATH_NONE)));
-    json_object_set_new(o, "endpoint", relayed ? json_string(n->link.label) : json_null());
-    json_object_set_new(o, "relay", relayed ? json_string(n->link.label) : json_null());
+    json_object_set_new(o, "endpoint", w ? text_json(at) : json_null());
+    json_object_set_new(o, "relay", w && !path_is_direct(st.kind) ? text_json(at) : json_null());
     json_object_set_new(o, "rtt_ms", ms_json(any ? st.srtt : 0));
     json_object_set_new(o, "jitter_ms", any && st.srtt ? json_real((double)st.jitter / 1000.0) : json_null());
     json_object_set_new(o, "loss", any ? json_real(st.loss) : json_null());

@@ -1,5 +1,6 @@
 /* The set of paths against a twin that remembers everything that ever happened and works each answer out from
- * that. */
+ * that. How much a path carries is taken from the set itself: the search for it is judged in
+ * path_links_test.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,19 +17,20 @@
 #define LOG_MAX 20000
 #define IDS     6
 
-enum what { SENT, RECEIVED, PROBE, ANSWER, DIED, REVIVED };
+/* ANEW: a doubt that starts the clocks again, DOUBTED: one that does not, ASKED: one of a dead path. */
+enum what { SENT, RECEIVED, PROBE, ANSWER, DIED, REVIVED, PADDED, PASSED, GIVEN, LEFT, ANEW, DOUBTED, ASKED };
 struct entry {
     enum what what;
     usec_t at;
-    usec_t rtt;                     /* ANSWER */
-    bool answered, lost, forgotten; /* PROBE */
-    uint8_t bytes[PATH_PROBE_LEN];  /* PROBE */
+    usec_t rtt;                     /* ANSWER, PASSED, GIVEN */
+    bool answered, lost, forgotten; /* PROBE, PADDED */
+    uint8_t bytes[PATH_PROBE_LEN];  /* the same */
 };
 
 struct twin_path {
     bool there;
     enum path_kind kind;
-    usec_t added;
+    usec_t added, lifetime;
     struct entry *log;
     size_t n;
     usec_t better[LOG_MAX]; /* at each choice since the last switch: its time, 0 where it was not enough
@@ -40,6 +42,8 @@ struct twin {
     struct twin_path path[IDS];
     uint32_t order[IDS], count; /* ids as they were added */
     uint32_t current;
+    usec_t copies_until;
+    const struct paths *p;
 };
 
 static void note(struct twin_path *t, enum what what, usec_t now)
@@ -60,13 +64,19 @@ static bool is_alive(const struct twin_path *t)
 
 static void times(const struct twin_path *t, usec_t *srtt, usec_t *var)
 {
+    bool own = false;
     *srtt = *var = 0;
     for (size_t i = 0; i < t->n; i++) {
         usec_t r = t->log[i].rtt;
+        if (t->log[i].what == GIVEN && !own) {
+            *srtt = r ? r : 1;
+            *var = r / 2;
+        }
         if (t->log[i].what != ANSWER)
             continue;
-        *var = *srtt ? (3 * *var + (*srtt > r ? *srtt - r : r - *srtt)) / 4 : r / 2;
-        *srtt = *srtt ? (7 * *srtt + r) / 8 : r;
+        *var = own ? (3 * *var + (*srtt > r ? *srtt - r : r - *srtt)) / 4 : r / 2;
+        *srtt = own ? (7 * *srtt + r) / 8 : r;
+        own = true;
     }
 }
 
@@ -97,7 +107,9 @@ static size_t after_last(const struct twin_path *t, unsigned mask)
     return 0;
 }
 
-#define HEARD (1u << RECEIVED | 1u << ANSWER | 1u << DIED)
+#define ANSWERS (1u << ANSWER | 1u << PASSED)
+#define HEARD   (ANSWERS | 1u << RECEIVED | 1u << DIED | 1u << ANEW)
+#define ASKS    (1u << ANEW | 1u << DOUBTED | 1u << ASKED)
 
 /* The first thing sent since the last sign of life, 0 if none; and the probes since then. */
 static usec_t unheard(const struct twin_path *t, unsigned *probes)
@@ -118,21 +130,58 @@ static usec_t last_probe(const struct twin_path *t)
     return i ? t->log[i - 1].at : 0;
 }
 
+static usec_t second_probe(const struct twin_path *t)
+{
+    unsigned n = 0;
+    for (size_t i = after_last(t, HEARD); i < t->n; i++)
+        if (t->log[i].what == PROBE && ++n == 2)
+            return t->log[i].at;
+    return USEC_NEVER;
+}
+
 static bool must_die(const struct twin_path *t, usec_t now)
 {
     unsigned probes, asked = 0;
-    usec_t first = unheard(t, &probes), since = 0;
-    if (!is_alive(t) || now < last_probe(t) + spacing(t))
+    usec_t first = unheard(t, &probes), since = 0, second = second_probe(t);
+    if (!is_alive(t))
         return false;
-    if (first && probes >= 2 && now >= first + patience(t))
+    if (first && second != USEC_NEVER && now >= first + patience(t) && now >= second + spacing(t))
         return true;
-    for (size_t i = after_last(t, 1u << ANSWER); i < t->n; i++) {
+    for (size_t i = after_last(t, ANSWERS | 1u << ANEW); i < t->n; i++) {
         if (t->log[i].what != PROBE)
             continue;
         since = since ? since : t->log[i].at;
         asked++;
     }
-    return asked >= 3 && now >= since + at_least(PATH_ONE_WAY, 2 * patience(t));
+    return asked >= 3 && now >= since + at_least(PATH_ONE_WAY, 2 * patience(t)) &&
+           now >= last_probe(t) + spacing(t);
+}
+
+/* Since when it has to answer, whatever is heard; 0: it has not. */
+static usec_t forced(const struct twin_path *t)
+{
+    size_t i = after_last(t, 1u << ANEW | 1u << DOUBTED);
+    usec_t since = i ? t->log[i - 1].at : 0;
+    for (; i < t->n; i++) {
+        const struct entry *e = &t->log[i];
+        if (e->what == DIED || ((e->what == ANSWER || e->what == PASSED) && e->at - e->rtt >= since))
+            return 0;
+    }
+    return since;
+}
+
+static usec_t doubtful(const struct twin_path *t)
+{
+    usec_t srtt, var;
+    times(t, &srtt, &var);
+    return at_least(PATH_DOUBT, srtt * 3 / 2);
+}
+
+static bool in_doubt(const struct twin_path *t, usec_t now)
+{
+    unsigned probes;
+    usec_t first = unheard(t, &probes);
+    return is_alive(t) && (forced(t) || (first && now >= first + doubtful(t)));
 }
 
 static size_t window(const struct twin_path *t, size_t at[PATH_LOSS_WINDOW])
@@ -188,22 +237,47 @@ static usec_t better_since(const struct twin_path *t)
     return since;
 }
 
+/* The next question in a silence: before the doubt, at its beginning, and then again and again. */
+static bool question_is_due(const struct twin_path *t, usec_t now)
+{
+    unsigned probes;
+    usec_t first = unheard(t, &probes), last = last_probe(t), doubt = doubtful(t), srtt, var;
+    if (!first)
+        return forced(t) && now >= last + spacing(t);
+    times(t, &srtt, &var);
+    usec_t needs = srtt + at_least(10 * MSEC, 2 * var), early = doubt / 4;
+    if (doubt > needs + early)
+        early = doubt - needs;
+    if (probes == 0)
+        return now >= first + early;
+    if (probes == 1)
+        return now >= first + doubt && now >= last + doubt / 4;
+    return now >= last + spacing(t);
+}
+
+static usec_t idle_pace(const struct twin_path *t)
+{
+    usec_t pace = t->lifetime ? t->lifetime / 5 * 4 : 10 * SEC;
+    pace = usec_min(pace, t->kind == PATH_WS_RELAY ? 25 * SEC : 110 * SEC);
+    return at_least(pace, 1 * SEC);
+}
+
 static bool probe_is_due(const struct twin_path *t, usec_t now)
 {
-    unsigned probes, answers = 0, dead_probes = 0;
-    usec_t first = unheard(t, &probes), last = last_probe(t);
+    unsigned answers = 0, dead_probes = 0;
+    usec_t last = last_probe(t);
     if (must_die(t, now))
         return false;
-    if (!last)
+    if (!last || after_last(t, ASKS) > after_last(t, 1u << PROBE))
         return true;
-    if (is_alive(t) && first && now >= at_least(first, last) + spacing(t))
+    if (is_alive(t) && question_is_due(t, now))
         return true;
     bool traffic = after_last(t, 1u << SENT | 1u << RECEIVED) > after_last(t, 1u << PROBE);
     for (size_t i = 0; i < t->n; i++)
         answers += t->log[i].what == ANSWER;
-    for (size_t i = after_last(t, 1u << DIED); i < t->n; i++)
+    for (size_t i = after_last(t, 1u << DIED | 1u << ASKED); i < t->n; i++)
         dead_probes += t->log[i].what == PROBE;
-    usec_t every = PATH_PROBE_IDLE;
+    usec_t every = idle_pace(t);
     if (traffic)
         every = PATH_PROBE_BUSY;
     else if (!is_alive(t))
@@ -213,29 +287,105 @@ static bool probe_is_due(const struct twin_path *t, usec_t now)
     return now >= last + every;
 }
 
+static size_t carries(const struct twin *w, uint32_t id)
+{
+    struct path_stats s;
+    assert_true(paths_stats(w->p, id, &s));
+    return s.mtu;
+}
+
+/* Of those that live and carry so much: first who is of use, then who is not in doubt, then who costs least.
+ */
+static uint32_t best_that(const struct twin *w, size_t size, uint32_t but, usec_t now)
+{
+    uint32_t found = PATHS_NO_ID;
+    uint64_t least = UINT64_MAX;
+    for (int useless = 0; useless < 2 && found == PATHS_NO_ID; useless++)
+        for (int doubt = 0; doubt < 2 && found == PATHS_NO_ID; doubt++)
+            for (uint32_t i = 0; i < w->count; i++) {
+                uint32_t id = w->order[i];
+                const struct twin_path *t = &w->path[id];
+                if (id == but || !is_alive(t) || carries(w, id) < size || (carries(w, id) == 0) != useless ||
+                    in_doubt(t, now) != doubt || cost(t) >= least)
+                    continue;
+                found = id;
+                least = cost(t);
+            }
+    return found;
+}
+
+static uint32_t carrier(const struct twin *w, size_t size, usec_t now)
+{
+    if (w->current != PATHS_NO_ID && is_alive(&w->path[w->current]) && carries(w, w->current) >= size)
+        return w->current;
+    return best_that(w, size, PATHS_NO_ID, now);
+}
+
+static uint32_t second(const struct twin *w, size_t size, usec_t now)
+{
+    uint32_t first = carrier(w, size, now);
+    if (first == PATHS_NO_ID || (!in_doubt(&w->path[first], now) && now >= w->copies_until))
+        return PATHS_NO_ID;
+    return best_that(w, size, first, now);
+}
+
 /* ---- The same verbs. */
 
-static void twin_switch(struct twin *w, uint32_t to)
+static bool stream(enum path_kind k)
 {
+    return k == PATH_TLS || k == PATH_WS_RELAY;
+}
+
+static void twin_switch(struct twin *w, uint32_t to, usec_t now)
+{
+    struct twin_path *old = w->current == PATHS_NO_ID ? NULL : &w->path[w->current];
+    const struct twin_path *new = to == PATHS_NO_ID ? NULL : &w->path[to];
     if (w->current == to)
         return;
     w->current = to;
+    w->copies_until = 0;
+    if (old && old->there && new && !stream(old->kind) && !stream(new->kind) &&
+        (!is_alive(old) || in_doubt(old, now))) {
+        usec_t srtt, var;
+        times(new, &srtt, &var);
+        w->copies_until = now + usec_min(500 * MSEC, at_least(100 * MSEC, srtt));
+    }
+    if (old && old->there && is_alive(old))
+        note(old, LEFT, now);
     for (size_t i = 0; i < IDS; i++)
         w->path[i].better_count = 0;
 }
 
-static uint32_t cheapest(const struct twin *w, bool held, usec_t now)
+static bool has_rank(enum path_kind k, enum path_kind over)
 {
-    uint32_t found = PATHS_NO_ID;
-    for (uint32_t i = 0; i < w->count; i++) {
-        const struct twin_path *t = &w->path[w->order[i]];
-        usec_t since = better_since(t);
-        if (!is_alive(t) || (held && (!since || now < since + hold(t))))
-            continue;
-        if (found == PATHS_NO_ID || cost(t) < cost(&w->path[found]))
-            found = w->order[i];
+    bool relay =
+        over == PATH_UDP_RELAY || over == PATH_WS_RELAY || over == PATH_TURN || over == PATH_MULTI_HOP;
+    if (k == PATH_LAN || k == PATH_UDP || k == PATH_TLS)
+        return relay;
+    return k == PATH_UDP_RELAY && over == PATH_WS_RELAY;
+}
+
+/* Neither died nor was left of late. */
+static bool is_steady(const struct twin_path *t, usec_t now)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        enum what k = t->log[i].what;
+        if ((k == REVIVED || k == LEFT) && now < t->log[i].at + 60 * SEC)
+            return false;
     }
-    return found;
+    return true;
+}
+
+static bool takes_over(const struct twin *w, uint32_t id, usec_t now)
+{
+    const struct twin_path *t = &w->path[id], *than = &w->path[w->current];
+    usec_t srtt, var, since = better_since(t);
+    times(t, &srtt, &var);
+    if (id == w->current || !is_alive(t) || !srtt || carries(w, id) == 0 || in_doubt(t, now))
+        return false;
+    if (since && now >= since + hold(t))
+        return true;
+    return has_rank(t->kind, than->kind) && is_steady(t, now) && cost(t) <= cost(than);
 }
 
 static void twin_look(struct twin *w, usec_t now)
@@ -244,22 +394,36 @@ static void twin_look(struct twin *w, usec_t now)
         struct twin_path *t = &w->path[w->order[i]];
         usec_t srtt, var;
         times(t, &srtt, &var);
-        bool better = w->order[i] != w->current && is_alive(t) && srtt &&
+        bool better = w->order[i] != w->current && is_alive(t) && srtt && carries(w, w->order[i]) &&
                       cost(t) * 10 <= cost(&w->path[w->current]) * 9;
         assert_true(t->better_count < LOG_MAX);
         t->better[t->better_count++] = better ? now : 0;
     }
 }
 
-static void twin_choose(struct twin *w, usec_t now)
+static void twin_must(struct twin *w, usec_t now)
 {
     if (w->current == PATHS_NO_ID || !w->path[w->current].there || !is_alive(&w->path[w->current]))
-        twin_switch(w, cheapest(w, false, now));
-    twin_look(w, now);
-    uint32_t held = cheapest(w, true, now);
-    if (held != PATHS_NO_ID) {
-        twin_switch(w, held);
+        twin_switch(w, best_that(w, 0, PATHS_NO_ID, now), now);
+    else if (carries(w, w->current) == 0 && best_that(w, 1, PATHS_NO_ID, now) != PATHS_NO_ID)
+        twin_switch(w, best_that(w, 1, PATHS_NO_ID, now), now);
+}
+
+static void twin_choose(struct twin *w, usec_t now)
+{
+    for (int changes = 0;; changes++) {
+        uint32_t to = PATHS_NO_ID;
+        assert_true(changes < 4);
+        twin_must(w, now);
         twin_look(w, now);
+        for (uint32_t i = 0; i < w->count && w->current != PATHS_NO_ID; i++) {
+            uint32_t id = w->order[i];
+            if (takes_over(w, id, now) && (to == PATHS_NO_ID || cost(&w->path[id]) < cost(&w->path[to])))
+                to = id;
+        }
+        if (to == PATHS_NO_ID)
+            return;
+        twin_switch(w, to, now);
     }
 }
 
@@ -269,12 +433,13 @@ static void twin_add(struct twin *w, uint32_t id, enum path_kind kind, usec_t no
     t->there = true;
     t->kind = kind;
     t->added = now;
+    t->lifetime = 0;
     t->n = t->better_count = 0;
     w->order[w->count++] = id;
     twin_choose(w, now);
 }
 
-static void twin_del(struct twin *w, uint32_t id)
+static void twin_del(struct twin *w, uint32_t id, usec_t now)
 {
     uint32_t to = 0;
     for (uint32_t i = 0; i < w->count; i++)
@@ -282,9 +447,7 @@ static void twin_del(struct twin *w, uint32_t id)
             w->order[to++] = w->order[i];
     w->count = to;
     w->path[id].there = false;
-    if (w->current == id) {
-        twin_switch(w, cheapest(w, false, 0));
-    }
+    twin_must(w, now);
 }
 
 static void twin_tick(struct twin *w, usec_t now)
@@ -307,7 +470,7 @@ static void twin_answer(struct twin *w, struct twin_path *t, struct entry *probe
     usec_t rtt = at_least(now - probe->at, 1);
     probe->answered = true;
     bool dead = !is_alive(t);
-    note(t, ANSWER, now);
+    note(t, probe->what == PADDED ? PASSED : ANSWER, now);
     t->log[t->n - 1].rtt = rtt;
     if (dead) {
         note(t, REVIVED, now);
@@ -318,9 +481,43 @@ static void twin_answer(struct twin *w, struct twin_path *t, struct entry *probe
     twin_choose(w, now);
 }
 
+static void twin_doubt(struct twin *w, usec_t now)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct twin_path *t = &w->path[w->order[i]];
+        unsigned probes;
+        usec_t first = unheard(t, &probes);
+        bool anew = !forced(t) || (first && now >= first + 2 * patience(t));
+        note(t, !is_alive(t) ? ASKED : anew ? ANEW : DOUBTED, now);
+    }
+}
+
 /* ---- Both together. */
 
-static void compare(const struct twin *w, const struct paths *p)
+/* The copies, by the twin and by the promise: whoever is in doubt has a second while anything else lives. */
+static void compare_choice(const struct twin *w, const struct paths *p, size_t size, usec_t now)
+{
+    uint32_t first, other;
+    enum path_kind kind;
+    struct path_stats s;
+    bool some = paths_best_for(p, size, &first, &kind);
+    assert_int_equal(first, carrier(w, size, now));
+    assert_int_equal(some, first != PATHS_NO_ID);
+    bool copies = paths_second(p, size, now, &other, &kind);
+    assert_int_equal(other, second(w, size, now));
+    assert_int_equal(copies, other != PATHS_NO_ID);
+    if (copies) {
+        assert_int_not_equal(first, other);
+        assert_true(paths_stats(p, other, &s) && s.alive && s.mtu >= size && s.kind == kind);
+    }
+    if (!some || !paths_stats(p, first, &s) || !s.doubted)
+        return;
+    for (size_t i = 0; paths_stats_at(p, i, &s); i++)
+        if (s.id != first && s.alive && s.mtu >= size)
+            assert_true(copies);
+}
+
+static void compare(const struct twin *w, const struct paths *p, usec_t now)
 {
     uint32_t id;
     enum path_kind kind;
@@ -342,41 +539,98 @@ static void compare(const struct twin *w, const struct paths *p)
         assert_int_equal(s.srtt, srtt);
         assert_int_equal(s.jitter, var);
         assert_true(s.loss == (of ? (double)lost / of : 0));
+        assert_int_equal(s.doubted, in_doubt(t, now));
+        assert_int_equal(s.keepalive, idle_pace(t));
     }
+    static const uint16_t sizes[] = {0, 548, 1200, 1300, 1472, 60000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        compare_choice(w, p, sizes[i], now);
 }
 
 static void probes(struct twin *w, struct paths *p, usec_t now)
 {
     uint32_t id;
+    uint16_t size;
     uint8_t bytes[PATH_PROBE_LEN];
     bool due[IDS] = {false};
     for (uint32_t i = 0; i < w->count; i++)
         due[w->order[i]] = probe_is_due(&w->path[w->order[i]], now);
-    while (paths_output(p, now, &id, bytes)) {
+    while (paths_output(p, now, &id, bytes, &size)) {
         assert_in_range(id, 0, IDS - 1);
-        assert_true(due[id]);
-        due[id] = false;
-        note(&w->path[id], PROBE, now);
-        memcpy(w->path[id].log[w->path[id].n - 1].bytes, bytes, PATH_PROBE_LEN);
+        struct twin_path *t = &w->path[id];
+        if (size == 0) {
+            assert_true(due[id]);
+            due[id] = false;
+        } else {
+            usec_t srtt, var;
+            times(t, &srtt, &var);
+            assert_true(is_alive(t) && srtt && !stream(t->kind));
+            assert_true(size == 128 || (size >= PATH_MTU_MIN && size <= PATH_MTU_MAX));
+        }
+        note(t, size ? PADDED : PROBE, now);
+        memcpy(t->log[t->n - 1].bytes, bytes, PATH_PROBE_LEN);
     }
     for (size_t i = 0; i < IDS; i++)
         assert_false(due[i]);
 }
 
-static void answer_one(struct twin *w, struct paths *p, struct twin_path *t, const struct rng *rng,
-                       usec_t now)
+static void answer_entry(struct twin *w, struct paths *p, struct twin_path *t, struct entry *e, usec_t now)
 {
-    size_t at[PATH_LOSS_WINDOW], n = window(t, at);
-    if (n == 0)
-        return;
-    /* Mostly the youngest; sometimes an old one, late or for the second time. */
-    struct entry *e = &t->log[at[rng_below(rng, 4) ? 0 : rng_below(rng, n)]];
     uint32_t id;
     usec_t rtt;
     bool new = !e->answered && !e->forgotten;
     assert_int_equal(paths_answer(p, bytes_of(e->bytes, PATH_PROBE_LEN), now, &id, &rtt), new);
     if (new)
         twin_answer(w, t, e, now);
+}
+
+static void answer_one(struct twin *w, struct paths *p, struct twin_path *t, const struct rng *rng,
+                       usec_t now)
+{
+    size_t at[PATH_LOSS_WINDOW], n = window(t, at);
+    /* Mostly the youngest; sometimes an old one, late or for the second time. */
+    if (n > 0)
+        answer_entry(w, p, t, &t->log[at[rng_below(rng, 4) ? 0 : rng_below(rng, n)]], now);
+}
+
+/* One of the last ten padded ones. */
+static void answer_padded(struct twin *w, struct paths *p, struct twin_path *t, const struct rng *rng,
+                          usec_t now)
+{
+    uint64_t skip = rng_below(rng, 10);
+    for (size_t i = t->n; i-- > 0;)
+        if (t->log[i].what == PADDED && skip-- == 0) {
+            answer_entry(w, p, t, &t->log[i], now);
+            return;
+        }
+}
+
+/* What comes seldom. */
+static void step_rare(struct twin *w, struct paths *p, uint32_t id, const struct rng *rng, usec_t now)
+{
+    struct twin_path *t = &w->path[id];
+    usec_t srtt, var, rtt = rng_below(rng, 300 * MSEC);
+    times(t, &srtt, &var);
+    switch (rng_below(rng, 4)) {
+    case 0:
+        paths_doubt_all(p, now);
+        twin_doubt(w, now);
+        break;
+    case 1:
+        paths_rtt(p, id, rtt, now);
+        note(t, GIVEN, now);
+        t->log[t->n - 1].rtt = rtt;
+        if (after_last(t, 1u << ANSWER) == 0)
+            twin_choose(w, now);
+        break;
+    case 2:
+        t->lifetime = rng_below(rng, 2) ? rng_below(rng, 200 * SEC) : 0;
+        paths_keepalive(p, id, t->lifetime);
+        break;
+    default:
+        paths_too_big(p, id, rng_below(rng, 1600), now);
+        twin_choose(w, now);
+    }
 }
 
 static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t now)
@@ -392,15 +646,19 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
         return;
     } else if (dice < 1) {
         paths_del(p, id);
-        twin_del(w, id);
+        twin_del(w, id, now);
     } else if (dice < 60) {
         paths_sent(p, id, now);
         note(t, SENT, now);
     } else if (dice < 80) {
         paths_received(p, id, now);
         note(t, RECEIVED, now);
-    } else if (dice < 160) {
+    } else if (dice < 140) {
         answer_one(w, p, t, rng, now);
+    } else if (dice < 180) {
+        answer_padded(w, p, t, rng, now);
+    } else if (dice < 184) {
+        step_rare(w, p, id, rng, now);
     }
 }
 
@@ -413,20 +671,24 @@ static void walk(uint64_t seed)
     assert_non_null(p);
     assert_non_null(w);
     w->current = PATHS_NO_ID;
+    w->p = p;
     for (size_t i = 0; i < IDS; i++)
         assert_non_null(w->path[i].log = calloc(LOG_MAX, sizeof *w->path[i].log));
     usec_t now = 10 * SEC, slow = 1 + rng_below(&rng, 10);
     for (int i = 0; i < 1500; i++) {
         now += rng_below(&rng, 20 * MSEC * slow) + (rng_below(&rng, 300) ? 0 : 30 * SEC);
+        paths_sent(p, IDS, now); /* nobody; but the time is told */
         step(w, p, &rng, now);
-        if (rng_below(&rng, 4)) {
+        bool ticked = rng_below(&rng, 4);
+        if (ticked) {
             paths_tick(p, now);
             twin_tick(w, now);
-            assert_true(paths_wake(p) > now || w->count > 0);
         }
-        if (rng_below(&rng, 4))
+        if (rng_below(&rng, 4)) {
             probes(w, p, now);
-        compare(w, p);
+            assert_true(!ticked || paths_wake(p) > now);
+        }
+        compare(w, p, now);
     }
     for (size_t i = 0; i < IDS; i++)
         free(w->path[i].log);

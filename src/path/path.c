@@ -1,4 +1,4 @@
-#include "path/path.h"
+#include "path/path_mtu_int.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,12 @@
 #define LOSS_MIN       8           /* the score does not judge loss by fewer probes */
 #define LOSS_WEIGHT    4           /* 25 % of loss count as double the time */
 #define DEAD_SHIFT_MAX 3
+#define MARGIN_MIN     (10 * MSEC)
+#define WS_IDLE_MAX                                                                                          \
+    (25 * SEC) /* the hub's connection is kept anyway: the warm second is asked at least so often */
+#define COPIES_MIN                                                                                           \
+    (100 * MSEC) /* after a change away from a path that failed: copies for max(this, srtt) ... */
+#define COPIES_MAX (500 * MSEC) /* ... but not longer */
 
 /* One of the last PATH_LOSS_WINDOW probes. */
 enum probe_state { PROBE_NONE, PROBE_WAITING, PROBE_LOST, PROBE_ANSWERED };
@@ -29,12 +35,21 @@ struct path {
     usec_t last_probe; /* 0: none yet */
     usec_t waiting;    /* when something was first sent after the last sign of life; 0: nothing was */
     unsigned tries;    /* probes sent while waiting */
+    usec_t second_try; /* when the second of them was */
     usec_t unanswered; /* when the first probe after the last answer was sent; 0: none */
     unsigned unanswered_count;
     unsigned answers;     /* at most PATH_FIRST_PROBES */
     unsigned deaths;      /* of late */
     unsigned dead_probes; /* since it died */
     usec_t better;        /* since when it is enough better than the current one; 0: it is not */
+    usec_t left;          /* when another path was last preferred to it; 0: never */
+    usec_t forced;        /* in doubt since then, until a probe sent later is answered; 0: it is not */
+    usec_t ask;           /* a probe is wanted since then; 0: none */
+    usec_t lifetime;      /* of NAT bindings; 0: not known */
+    bool measured;        /* srtt is our own probes' */
+    struct path_mtu mtu;
+    uint16_t told_mtu; /* in events */
+    bool told_known;
     struct probe probes[PATH_LOSS_WINDOW];
     size_t next_probe;
 };
@@ -43,7 +58,9 @@ struct paths {
     struct path path[PATHS_MAX];
     size_t count;
     struct rng rng;
-    uint32_t current; /* id or PATHS_NO_ID */
+    uint32_t current;    /* id or PATHS_NO_ID */
+    usec_t seen;         /* the latest `now` */
+    usec_t copies_until; /* after a change away from a path that failed */
     struct path_event events[PATH_EVENTS_MAX];
     size_t event_first, event_count;
 };
@@ -89,6 +106,21 @@ static void event_add(struct paths *p, enum path_event_kind kind, const struct p
         .kind = kind, .id = h ? h->id : PATHS_NO_ID, .path_kind = h ? h->kind : PATH_NONE};
 }
 
+/* One event is enough for what the owner then looks up. */
+static void mtu_tell(struct paths *p, struct path *h)
+{
+    if (h->mtu.value == h->told_mtu && h->mtu.known == h->told_known)
+        return;
+    h->told_mtu = h->mtu.value;
+    h->told_known = h->mtu.known;
+    for (size_t i = 0; i < p->event_count; i++) {
+        const struct path_event *e = &p->events[(p->event_first + i) % PATH_EVENTS_MAX];
+        if (e->kind == PATH_EVENT_MTU && e->id == h->id)
+            return;
+    }
+    event_add(p, PATH_EVENT_MTU, h);
+}
+
 bool paths_event(struct paths *p, struct path_event *ev)
 {
     if (p->event_count == 0)
@@ -106,15 +138,53 @@ static usec_t later(usec_t a, usec_t b)
     return a > b ? a : b;
 }
 
+static void see(struct paths *p, usec_t now)
+{
+    p->seen = later(p->seen, now);
+}
+
 static usec_t dead_after(const struct path *h)
 {
     return h->srtt ? later(PATH_DEAD_MIN, 3 * h->srtt) : RTT_UNKNOWN;
 }
 
-/* A third of dead_after, so that two probes can fail before the path does; never less than PATH_SUSPECT. */
+static usec_t doubt_after(const struct path *h)
+{
+    return later(PATH_DOUBT, h->srtt + h->srtt / 2);
+}
+
+/* The first question of a silence: early enough that a healthy path answers before it is in doubt, so that
+ * somebody who only sends is not copied. */
+static usec_t ask_after(const struct path *h)
+{
+    usec_t doubt = doubt_after(h), answer = h->srtt + later(MARGIN_MIN, 2 * h->rttvar);
+    return doubt > answer ? later(doubt - answer, doubt / 4) : doubt / 4;
+}
+
+/* Between further questions, and what the second has for its answer. A third of dead_after. */
 static usec_t suspect_after(const struct path *h)
 {
     return later(PATH_SUSPECT, h->srtt);
+}
+
+static usec_t silence_ask_due(const struct path *h)
+{
+    if (h->tries == 0)
+        return h->waiting + ask_after(h);
+    if (h->tries == 1)
+        return later(h->waiting + doubt_after(h), h->last_probe + doubt_after(h) / 4);
+    return h->last_probe + suspect_after(h);
+}
+
+static bool is_doubted(const struct path *h, usec_t now)
+{
+    return h->alive && (h->forced || (h->waiting && now >= h->waiting + doubt_after(h)));
+}
+
+static usec_t idle_interval(const struct path *h)
+{
+    usec_t t = h->lifetime ? usec_min(h->lifetime / 5 * 4, PATH_IDLE_MAX) : PATH_PROBE_IDLE;
+    return later(PATH_PROBE_BUSY, h->kind == PATH_WS_RELAY ? usec_min(t, WS_IDLE_MAX) : t);
 }
 
 static usec_t probe_interval(const struct path *h)
@@ -125,17 +195,19 @@ static usec_t probe_interval(const struct path *h)
         unsigned shift = h->dead_probes < DEAD_SHIFT_MAX + 1 ? h->dead_probes : DEAD_SHIFT_MAX + 1;
         return usec_min(PATH_PROBE_BUSY << shift, PATH_PROBE_IDLE);
     }
-    return h->answers < PATH_FIRST_PROBES || h->better ? PATH_PROBE_BUSY : PATH_PROBE_IDLE;
+    return h->answers < PATH_FIRST_PROBES || h->better ? PATH_PROBE_BUSY : idle_interval(h);
 }
 
 static usec_t probe_due(const struct path *h)
 {
+    if (h->ask)
+        return h->ask;
     if (h->last_probe == 0)
         return h->since;
     usec_t due = h->last_probe + probe_interval(h);
     if (h->alive && h->waiting)
-        due = usec_min(due, later(h->waiting, h->last_probe) + suspect_after(h));
-    return due;
+        return usec_min(due, silence_ask_due(h));
+    return h->alive && h->forced ? usec_min(due, h->last_probe + suspect_after(h)) : due;
 }
 
 /* Silence while sending. Two probes must have had their chance: a machine that slept has not heard, but has
@@ -144,7 +216,13 @@ static usec_t silence_due(const struct path *h)
 {
     if (!h->waiting || h->tries < 2)
         return USEC_NEVER;
-    return later(h->waiting + dead_after(h), h->last_probe + suspect_after(h));
+    return later(h->waiting + dead_after(h), h->second_try + suspect_after(h));
+}
+
+/* Large probes go over a path that has answered: only then are its silence and its time known. */
+static bool mtu_is_on(const struct path *h)
+{
+    return h->alive && h->srtt;
 }
 
 static usec_t one_way_due(const struct path *h)
@@ -214,52 +292,120 @@ static bool is_enough_better(const struct path *h, const struct path *than)
     return h->srtt && cost_of(h) * 100 <= cost_of(than) * (100 - PATH_BETTER);
 }
 
-static void switch_to(struct paths *p, const struct path *h)
+static bool is_stream(enum path_kind k)
+{
+    return k == PATH_TLS || k == PATH_WS_RELAY;
+}
+
+static bool is_relay(enum path_kind k)
+{
+    return k == PATH_UDP_RELAY || k == PATH_WS_RELAY || k == PATH_TURN || k == PATH_MULTI_HOP;
+}
+
+/* Kinds that need no hold to take over. */
+static bool outranks(const struct path *h, const struct path *than)
+{
+    return is_relay(than->kind) &&
+           (!is_relay(h->kind) || (h->kind == PATH_UDP_RELAY && than->kind == PATH_WS_RELAY));
+}
+
+/* Until then it has to hold: it died, or was left for a better one, of late. */
+static usec_t unsteady_until(const struct path *h)
+{
+    return later(h->deaths ? h->since + PATH_STEADY : 0, h->left ? h->left + PATH_STEADY : 0);
+}
+
+static bool may_take_over(const struct path *h, const struct path *current, usec_t now)
+{
+    if (h == current || !h->alive || !h->srtt || !h->mtu.value || is_doubted(h, now))
+        return false;
+    if (h->better && now >= h->better + hold_of(h))
+        return true;
+    return outranks(h, current) && now >= unsteady_until(h) && cost_of(h) <= cost_of(current);
+}
+
+/* Of those that live, carry so much and are not `but`: one that is of use, not in doubt, and costs least. */
+static const struct path *best_of(const struct paths *p, size_t size, const struct path *but, usec_t now)
+{
+    const struct path *best = NULL;
+    unsigned best_rank = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct path *h = &p->path[i];
+        if (!h->alive || h == but || h->mtu.value < size)
+            continue;
+        unsigned rank = 2u * !h->mtu.value + is_doubted(h, now);
+        if (!best || rank < best_rank || (rank == best_rank && cost_of(h) < cost_of(best))) {
+            best = h;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+/* A planned change to a proven path needs no copies; one away from a path that failed may have chosen in
+ * haste. */
+static usec_t copies_end(const struct path *from, const struct path *to, usec_t now)
+{
+    if (!from || !to || is_stream(from->kind) || is_stream(to->kind) ||
+        (from->alive && !is_doubted(from, now)))
+        return 0;
+    return now + usec_min(later(COPIES_MIN, to->srtt), COPIES_MAX);
+}
+
+static void switch_to(struct paths *p, const struct path *h, usec_t now)
 {
     uint32_t id = h ? h->id : PATHS_NO_ID;
     if (id == p->current)
         return;
+    struct path *from = path_find(p, p->current);
+    p->copies_until = copies_end(from, h, now);
+    if (from && from->alive)
+        from->left = now;
     p->current = id;
     for (size_t i = 0; i < p->count; i++)
         p->path[i].better = 0;
     event_add(p, PATH_EVENT_CHANGED, h);
 }
 
-/* The current path is gone or dead: the best that lives, at once. */
-static void choose_now(struct paths *p)
+/* The current path is gone, dead or of no use: the best that lives, at once. */
+static void choose_now(struct paths *p, usec_t now)
 {
-    const struct path *best = NULL;
-    for (size_t i = 0; i < p->count; i++) {
-        const struct path *h = &p->path[i];
-        if (h->alive && (!best || cost_of(h) < cost_of(best)))
-            best = h;
-    }
-    switch_to(p, best);
+    const struct path *current = path_find(p, p->current);
+    if (!current || !current->alive)
+        switch_to(p, best_of(p, 0, NULL, now), now);
+    else if (!current->mtu.value && best_of(p, 1, NULL, now))
+        switch_to(p, best_of(p, 1, NULL, now), now);
 }
 
 static void choose(struct paths *p, usec_t now)
 {
-    const struct path *current = path_find(p, p->current);
-    if (!current || !current->alive) {
-        choose_now(p);
-        current = path_find(p, p->current);
-    }
-    const struct path *best = NULL;
+    choose_now(p, now);
+    const struct path *current = path_find(p, p->current), *best = NULL;
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
-        bool better = h != current && h->alive && is_enough_better(h, current);
+        bool better = h != current && h->alive && h->mtu.value && is_enough_better(h, current);
         h->better = !better ? 0 : h->better ? h->better : now;
-        if (better && now >= h->better + hold_of(h) && (!best || cost_of(h) < cost_of(best)))
+        if (current && may_take_over(h, current, now) && (!best || cost_of(h) < cost_of(best)))
             best = h;
     }
     if (best) {
-        switch_to(p, best);
-        choose(p, now); /* others may be better than this one, too: their hold begins now; it never switches
-                           twice */
+        switch_to(p, best, now);
+        choose(p, now); /* others may be better than this one, too: their hold begins now */
     }
 }
 
 /* ---- Set. */
+
+/* 0: a stream. What the owner's transports add is theirs to say; these are the most that a search may ask. */
+static uint16_t mtu_max_of(enum path_kind k)
+{
+    if (is_stream(k))
+        return 0;
+    return k == PATH_UDP_RELAY   ? PATH_MTU_MAX - 12
+           : k == PATH_TURN      ? PATH_MTU_MAX - 36
+           : k == PATH_MULTI_HOP ? PATH_MTU_MAX - 200
+                                 : PATH_MTU_MAX;
+}
 
 int paths_add(struct paths *p, uint32_t id, enum path_kind kind, usec_t now)
 {
@@ -269,7 +415,12 @@ int paths_add(struct paths *p, uint32_t id, enum path_kind kind, usec_t now)
         return -EEXIST;
     if (p->count == PATHS_MAX)
         return -ENOSPC;
-    p->path[p->count++] = (struct path){.id = id, .kind = kind, .alive = true, .since = now};
+    see(p, now);
+    struct path *h = &p->path[p->count++];
+    *h = (struct path){.id = id, .kind = kind, .alive = true, .since = now};
+    mtu_init(&h->mtu, mtu_max_of(kind), now);
+    h->told_mtu = h->mtu.value;
+    h->told_known = h->mtu.known;
     choose(p, now);
     return 0;
 }
@@ -281,22 +432,43 @@ void paths_del(struct paths *p, uint32_t id)
         return;
     struct path *end = p->path + p->count--;
     memmove(h, h + 1, (size_t)(end - (h + 1)) * sizeof *h);
-    if (id == p->current)
-        choose_now(p);
+    choose_now(p, p->seen);
 }
 
 void paths_clear(struct paths *p)
 {
     p->count = 0;
-    switch_to(p, NULL);
+    switch_to(p, NULL, p->seen);
+}
+
+static bool found(const struct path *h, uint32_t *id, enum path_kind *kind)
+{
+    *id = h ? h->id : PATHS_NO_ID;
+    *kind = h ? h->kind : PATH_NONE;
+    return h;
 }
 
 bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind)
 {
+    return found(path_find(p, p->current), id, kind);
+}
+
+static const struct path *carrier_of(const struct paths *p, size_t size, usec_t now)
+{
     const struct path *h = path_find(p, p->current);
-    *id = h ? h->id : PATHS_NO_ID;
-    *kind = h ? h->kind : PATH_NONE;
-    return h;
+    return h && h->alive && h->mtu.value >= size ? h : best_of(p, size, NULL, now);
+}
+
+bool paths_best_for(const struct paths *p, size_t size, uint32_t *id, enum path_kind *kind)
+{
+    return found(carrier_of(p, size, p->seen), id, kind);
+}
+
+bool paths_second(const struct paths *p, size_t size, usec_t now, uint32_t *id, enum path_kind *kind)
+{
+    const struct path *first = carrier_of(p, size, now);
+    bool copies = first && (is_doubted(first, now) || now < p->copies_until);
+    return found(copies ? best_of(p, size, first, now) : NULL, id, kind);
 }
 
 /* ---- Signs of life. */
@@ -313,22 +485,39 @@ static void heard(struct path *h)
     h->tries = 0;
 }
 
+void paths_keepalive(struct paths *p, uint32_t id, usec_t lifetime)
+{
+    struct path *h = path_find(p, id);
+    if (h)
+        h->lifetime = lifetime;
+}
+
 void paths_sent(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
+    see(p, now);
     if (!h)
         return;
     h->traffic = true;
+    mtu_used(&h->mtu);
     awaits(h, now);
 }
 
 void paths_received(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
+    see(p, now);
     if (!h)
         return;
     h->traffic = true;
     heard(h);
+}
+
+static void probe_write(const struct path *h, uint64_t nonce, uint8_t out[PATH_PROBE_LEN])
+{
+    struct wr w = wr_of(out, PATH_PROBE_LEN);
+    wr_u64(&w, nonce);
+    wr_u32(&w, h->id);
 }
 
 static void probe_send(struct paths *p, struct path *h, usec_t now, uint8_t out[PATH_PROBE_LEN])
@@ -337,26 +526,38 @@ static void probe_send(struct paths *p, struct path *h, usec_t now, uint8_t out[
     h->next_probe = (h->next_probe + 1) % PATH_LOSS_WINDOW;
     *q = (struct probe){.state = PROBE_WAITING, .nonce = rng_u64(&p->rng), .sent = now};
     h->last_probe = now;
+    h->ask = 0;
     h->traffic = false;
     h->dead_probes += !h->alive;
     awaits(h, now);
     h->tries += h->alive;
+    if (h->tries == 2)
+        h->second_try = now;
     h->unanswered_count++;
     if (!h->unanswered)
         h->unanswered = now;
-    struct wr w = wr_of(out, PATH_PROBE_LEN);
-    wr_u64(&w, q->nonce);
-    wr_u32(&w, h->id);
+    probe_write(h, q->nonce, out);
 }
 
-bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_PROBE_LEN])
+bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_PROBE_LEN], uint16_t *size)
 {
+    see(p, now);
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
         /* Not a probe for a path that the tick would bury at the same moment. */
         if (probe_due(h) > now || dead_due(h) <= now)
             continue;
         probe_send(p, h, now, probe);
+        *id = h->id;
+        *size = 0;
+        return true;
+    }
+    for (size_t i = 0; i < p->count; i++) {
+        struct path *h = &p->path[i];
+        uint64_t nonce;
+        if (!mtu_is_on(h) || !mtu_output(&h->mtu, now, h->srtt, &p->rng, &nonce, size))
+            continue;
+        probe_write(h, nonce, probe);
         *id = h->id;
         return true;
     }
@@ -366,7 +567,8 @@ bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_
 /* RFC 6298 section 2. */
 static void rtt_add(struct path *h, usec_t rtt)
 {
-    if (h->srtt == 0) {
+    if (!h->measured) { /* what was said from elsewhere is forgotten */
+        h->measured = true;
         h->srtt = rtt;
         h->rttvar = rtt / 2;
         return;
@@ -386,6 +588,7 @@ static void revive(struct paths *p, struct path *h, usec_t now)
     for (size_t i = 0; i < PATH_LOSS_WINDOW; i++)
         if (h->probes[i].state == PROBE_LOST)
             h->probes[i].state = PROBE_NONE;
+    mtu_doubt(&h->mtu, now);
     event_add(p, PATH_EVENT_ALIVE, h);
 }
 
@@ -399,30 +602,95 @@ static struct probe *probe_find(struct path *h, uint64_t nonce)
     return NULL;
 }
 
+void paths_rtt(struct paths *p, uint32_t id, usec_t rtt, usec_t now)
+{
+    struct path *h = path_find(p, id);
+    see(p, now);
+    if (!h || h->measured)
+        return;
+    h->srtt = later(rtt, 1);
+    h->rttvar = rtt / 2;
+    choose(p, now);
+}
+
+/* The probe with this nonce, of either sort, is answered now. Large ones say nothing about the time: they
+ * take longer. */
+static bool probe_answered(struct path *h, uint64_t nonce, usec_t now, usec_t *sent)
+{
+    struct probe *q = probe_find(h, nonce);
+    if (!q)
+        return mtu_answer(&h->mtu, nonce, now, sent);
+    *sent = q->sent;
+    q->state = PROBE_ANSWERED;
+    rtt_add(h, later(usec_since(now, q->sent), 1)); /* 0 means not measured */
+    h->answers += h->answers < PATH_FIRST_PROBES;
+    return true;
+}
+
 bool paths_answer(struct paths *p, struct bytes probe, usec_t now, uint32_t *id, usec_t *rtt)
 {
     struct rd r = rd_of(probe);
     uint64_t nonce = rd_u64(&r);
     struct path *h = path_find(p, rd_u32(&r));
-    struct probe *q = rd_done(&r) && h ? probe_find(h, nonce) : NULL;
-    if (!q)
+    usec_t sent;
+    see(p, now);
+    if (!rd_done(&r) || !h || !probe_answered(h, nonce, now, &sent))
         return false;
-    q->state = PROBE_ANSWERED;
     *id = h->id;
-    *rtt = later(usec_since(now, q->sent), 1); /* 0 means not measured */
-    rtt_add(h, *rtt);
+    *rtt = later(usec_since(now, sent), 1);
+    mtu_proof(&h->mtu, sent);
     h->last_answer = now;
     h->unanswered = 0;
     h->unanswered_count = 0;
-    h->answers += h->answers < PATH_FIRST_PROBES;
+    if (sent >= h->forced)
+        h->forced = 0;
     heard(h);
     if (!h->alive)
         revive(p, h, now);
+    mtu_tell(p, h);
     choose(p, now);
     return true;
 }
 
+void paths_too_big(struct paths *p, uint32_t id, size_t size, usec_t now)
+{
+    struct path *h = path_find(p, id);
+    see(p, now);
+    if (!h)
+        return;
+    mtu_too_big(&h->mtu, size, now);
+    mtu_tell(p, h);
+    choose(p, now);
+}
+
 /* ---- Time. */
+
+/* What was silent before it may have been so for the old address's sake: the clock starts anew; but once
+ * only, so that a series of changes does not keep a dead path. A machine that slept has not listened either.
+ */
+static void path_doubt(struct path *h, usec_t now)
+{
+    if (!h->forced || (h->waiting && now >= h->waiting + 2 * dead_after(h))) {
+        heard(h);
+        h->unanswered = 0;
+        h->unanswered_count = 0;
+    }
+    h->forced = now;
+}
+
+void paths_doubt_all(struct paths *p, usec_t now)
+{
+    see(p, now);
+    for (size_t i = 0; i < p->count; i++) {
+        struct path *h = &p->path[i];
+        h->ask = now;
+        h->dead_probes = 0;
+        if (h->alive)
+            path_doubt(h, now);
+        mtu_doubt(&h->mtu, now);
+        mtu_tell(p, h);
+    }
+}
 
 static void path_die(struct paths *p, struct path *h, usec_t now)
 {
@@ -430,19 +698,37 @@ static void path_die(struct paths *p, struct path *h, usec_t now)
     h->alive = false;
     h->since = now;
     h->dead_probes = 0;
+    h->forced = 0;
     heard(h);
     event_add(p, PATH_EVENT_DEAD, h);
 }
 
 void paths_tick(struct paths *p, usec_t now)
 {
+    see(p, now);
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
         probes_expire(h, now);
         if (dead_due(h) <= now)
             path_die(p, h, now);
+        if (mtu_is_on(h))
+            mtu_tick(&h->mtu, now);
+        mtu_tell(p, h);
     }
     choose(p, now);
+}
+
+/* When it may be preferred to the current one though nothing happens; what ends a doubt is an event of its
+ * own. */
+static usec_t takeover_due(const struct paths *p, const struct path *h)
+{
+    const struct path *current = path_find(p, p->current);
+    if (h == current || !current || !mtu_is_on(h) || is_doubted(h, p->seen))
+        return USEC_NEVER;
+    usec_t due = h->better ? h->better + hold_of(h) : USEC_NEVER;
+    if (outranks(h, current) && unsteady_until(h) > p->seen)
+        due = usec_min(due, unsteady_until(h));
+    return due;
 }
 
 usec_t paths_wake(const struct paths *p)
@@ -451,8 +737,9 @@ usec_t paths_wake(const struct paths *p)
     for (size_t i = 0; i < p->count; i++) {
         const struct path *h = &p->path[i];
         wake = usec_min(wake, usec_min(probe_due(h), dead_due(h)));
-        if (h->better)
-            wake = usec_min(wake, h->better + hold_of(h));
+        wake = usec_min(wake, takeover_due(p, h));
+        if (mtu_is_on(h))
+            wake = usec_min(wake, mtu_wake(&h->mtu));
     }
     return wake;
 }
@@ -480,6 +767,10 @@ bool paths_stats_at(const struct paths *p, size_t i, struct path_stats *s)
         .loss = judged ? (double)lost / judged : 0,
         .since = h->since,
         .last_answer = h->last_answer,
+        .mtu = h->mtu.value,
+        .mtu_known = h->mtu.known,
+        .keepalive = idle_interval(h),
+        .doubted = is_doubted(h, p->seen),
     };
     return true;
 }

@@ -37,7 +37,8 @@ static size_t piece_len(struct bytes message, size_t room, size_t i)
     return left < room ? left : room;
 }
 
-/* Memory for all pieces of a message, so that none leaves where one would be missing. NULL: there is not enough. */
+/* Memory for all pieces of a message, so that none leaves where one would be missing. NULL: there is not
+ * enough. */
 static struct out_node *nodes_new(uint32_t path, struct bytes message, size_t room, size_t count)
 {
     struct out_node *first = NULL, **last = &first;
@@ -75,6 +76,17 @@ int control_send(struct session *s, uint32_t path, uint8_t type, uint16_t id, st
         o = rest;
     }
     return 0;
+}
+
+int control_send_whole(struct session *s, uint32_t path, uint8_t type, uint16_t id, struct bytes message)
+{
+    if (message.n > SESSION_WHOLE_MAX)
+        return -EMSGSIZE;
+    if (s->out_count >= OUT_MAX)
+        return -ENOBUFS;
+    struct out_node *o = out_new(path, false, CTL_HEADER_LEN + message.n + DATA_OVERHEAD);
+    const struct ctl_header h = {type, id, 0, 1};
+    return o ? piece_send(s, o, &h, message) : -ENOBUFS;
 }
 
 static void assembly_clear(struct assembly *a)

@@ -1,3 +1,4 @@
+#include "crypto/kdf.h"
 #include "session/session_int.h"
 
 #include <errno.h>
@@ -150,8 +151,8 @@ static void event_make_room(struct session *s)
     event_node_free(e);
 }
 
-/* UP and DOWN come once each; an owner that missed one would wait for ever, so their memory was there from the
- * beginning. */
+/* UP and DOWN come once each; an owner that missed one would wait for ever, so their memory was there from
+ * the beginning. */
 static struct event_node *event_new(struct session *s, enum session_event_kind kind, size_t n)
 {
     struct event_node **spare = kind == SESSION_UP     ? &s->spare_up
@@ -339,7 +340,8 @@ int session_seal(struct session *s, enum inner_kind kind, uint32_t party, uint8_
 {
     if (s->state != SESSION_UP_STATE)
         return -ENOTCONN;
-    if (kind >= INNER_CONTROL || (kind == INNER_NULL && (n > 0 || party != 0)))
+    if (kind == INNER_CONTROL || kind >= INNER_KIND_COUNT || (kind == INNER_CELL && party != 0) ||
+        (kind == INNER_NULL && (n > 0 || party != 0)))
         return -EINVAL;
     int err = packet_seal(s, kind, party, buf, n);
     if (err < 0)
@@ -361,6 +363,15 @@ int session_message_on(struct session *s, uint32_t path, uint8_t ctl_type, struc
     if (ctl_type >= SESSION_CTL_APP_COUNT)
         return -EINVAL;
     return control_send(s, path, (uint8_t)(CTL_APP + ctl_type), s->next_ctl_id++, message);
+}
+
+int session_probe_on(struct session *s, uint32_t path, uint8_t ctl_type, struct bytes message, usec_t now)
+{
+    if (s->state != SESSION_UP_STATE)
+        return -ENOTCONN;
+    if (ctl_type >= SESSION_CTL_APP_COUNT)
+        return -EINVAL;
+    return control_send_whole(s, path, (uint8_t)(CTL_APP + ctl_type), s->next_ctl_id++, message);
 }
 
 int session_message(struct session *s, uint8_t ctl_type, struct bytes message, usec_t now)
@@ -428,6 +439,15 @@ void session_tick(struct session *s, usec_t now)
 enum session_state session_state(const struct session *s)
 {
     return s->state;
+}
+
+int session_export(const struct session *s, const char *label, uint8_t *out, size_t n)
+{
+    if (s->state != SESSION_UP_STATE)
+        return -ENOTCONN;
+    hkdf256(out, n, bytes_of_str("warren session export v1"), bytes_of(s->resume_key, sizeof s->resume_key),
+            bytes_of_str(label));
+    return 0;
 }
 
 uint32_t session_index(const struct session *s)

@@ -144,6 +144,11 @@ int session_message(struct session *s, uint8_t ctl_type, struct bytes message, u
 /* Same, on one given path (a probe must travel the way that it measures). */
 int session_message_on(struct session *s, uint32_t path, uint8_t ctl_type, struct bytes message, usec_t now);
 
+/* Same, in one packet whatever its size, of DATA_OVERHEAD and 5 bytes more than the message: for probes of how
+ * large a datagram may be. -EMSGSIZE past SESSION_WHOLE_MAX. */
+#define SESSION_WHOLE_MAX 2048
+int session_probe_on(struct session *s, uint32_t path, uint8_t ctl_type, struct bytes message, usec_t now);
+
 /* New heads of common parties for the peer (SESSION_HEADS there); not resent. -ENOTCONN, -EMSGSIZE, -ENOBUFS.
  */
 int session_heads(struct session *s, const struct hs_head *heads, size_t count, usec_t now);
@@ -191,6 +196,10 @@ struct session_info {
     uint8_t reject_reason; /* enum hs_reject_reason of the last REJECT, unauthenticated; 0: none */
 };
 void session_info(const struct session *s, struct session_info *info);
+/* n bytes that both ends know and nobody else, the same for as long as the session lives (rekeys do not change
+ * them), different for each label: HKDF-SHA-256 of the resume secret (doc/protocol/session.md section 5). 0, or
+ * -ENOTCONN before SESSION_UP. */
+int session_export(const struct session *s, const char *label, uint8_t *out, size_t n);
 uint32_t session_index(const struct session *s);
 /* Bytes of memory that the session holds now, queues included, OpenSSL's contexts not. */
 size_t session_memory(const struct session *s);

@@ -181,6 +181,8 @@ bool keys_over_volume(const struct session *s, const struct keys *k);
 
 /* control.c */
 int control_send(struct session *s, uint32_t path, uint8_t type, uint16_t id, struct bytes message);
+/* In one packet, whatever its size. */
+int control_send_whole(struct session *s, uint32_t path, uint8_t type, uint16_t id, struct bytes message);
 enum session_drop control_input(struct session *s, struct bytes payload, usec_t now);
 void assemblies_free(struct session *s);
 

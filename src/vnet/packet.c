@@ -231,18 +231,18 @@ enum vnet_drop packet_judge(const struct packet *p, const struct rules *r, const
 
 /* ---- Changing and answering. */
 
-void packet_clamp(const struct packet *p, const struct rules *r, uint8_t *frame)
+void packet_clamp(const struct packet *p, uint16_t mtu, uint8_t *frame)
 {
     if (!p->is_tcp || p->tcp.mss_at == 0)
         return;
     bool four = p->kind == PACKET_IP4;
     struct bytes segment = four ? p->ip4.payload : p->ip6.payload;
     size_t headers = (four ? IP4_HEADER_LEN : IP6_HEADER_LEN) + 20;
-    if (r->mtu <= headers || p->tcp.mss <= r->mtu - headers)
+    if (mtu <= headers || p->tcp.mss <= mtu - headers)
         return;
     /* The views are of the frame; the way back to writable bytes is by offset. */
     uint8_t *tcp = frame + (segment.p - frame);
-    sum_patch(tcp, TCP_SUM_AT, p->tcp.mss_at, (uint16_t)(r->mtu - headers));
+    sum_patch(tcp, TCP_SUM_AT, p->tcp.mss_at, (uint16_t)(mtu - headers));
 }
 
 static bool is_error4(const struct ip4 *h)

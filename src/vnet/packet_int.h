@@ -33,7 +33,7 @@ enum vnet_drop packet_read(struct packet *p, uint16_t type, struct bytes in);
 /* Whether the member behind `from` may send it: its addresses are its own, and it is no configuration of other hosts. */
 enum vnet_drop packet_judge(const struct packet *p, const struct rules *r, const struct ports *t, const struct port *from);
 /* Lowers the MSS of a SYN to what the MTU carries. frame: the same bytes that packet_read saw part of. */
-void packet_clamp(const struct packet *p, const struct rules *r, uint8_t *frame);
+void packet_clamp(const struct packet *p, uint16_t mtu, uint8_t *frame);
 /* Whether an answer "too big" may be sent about it (RFC 1122 section 3.2.2, RFC 4443 section 2.4). */
 bool packet_may_answer(const struct packet *p, const struct rules *r);
 

@@ -9,6 +9,7 @@
 struct port {
     struct vnet_member m; /* ref 0: the device's */
     struct ratelimit storm;
+    uint16_t mtu; /* of the way to it, bytes of IP; 0: the device's */
     size_t learned;
     usec_t swept; /* when its learned addresses were last looked through for old ones */
 };

@@ -8,7 +8,8 @@
 #include "wire/data.h"
 #include "wire/eth.h"
 
-#define OUTER_HEADERS 48 /* IPv6 and UDP */
+#define IP6_MTU_MIN   1280 /* RFC 8200 section 5 */
+#define OUTER_HEADERS 48   /* IPv6 and UDP */
 #define REPLY_MAX     (ETH_HEADER_LEN + ETH_TAG_LEN + ICMP6_TOO_BIG_MAX)
 
 struct vnet {
@@ -81,6 +82,13 @@ void vnet_policy_set(struct vnet *v, bool allow_dhcp, uint32_t broadcast_pps, us
     ports_set_storm(&v->ports, broadcast_pps, now);
 }
 
+void vnet_member_mtu(struct vnet *v, uint32_t ref, uint16_t mtu)
+{
+    struct port *p = port_by_ref(&v->ports, ref);
+    if (p)
+        p->mtu = mtu;
+}
+
 void vnet_stats(const struct vnet *v, struct vnet_stats *s)
 {
     *s = v->stats;
@@ -149,17 +157,37 @@ static struct wr reply_begin(struct vnet *v, const struct eth_frame *f, const ui
 
 /* f: NULL for a packet without a frame (TUN). No limit of rate: it goes to our own kernel, which asked for
  * it. */
-static struct vnet_verdict too_big(struct vnet *v, const struct packet *p, const struct eth_frame *f)
+static struct vnet_verdict too_big(struct vnet *v, const struct packet *p, const struct eth_frame *f,
+                                   uint16_t mtu)
 {
     if ((f && eth_is_group(f->dst)) || !packet_may_answer(p, &v->rules))
         return drop(v, VNET_OVERSIZE);
     v->stats.drops[VNET_OVERSIZE]++;
     struct wr w = f ? reply_begin(v, f, f->dst) : wr_of(v->reply, sizeof v->reply);
     if (p->kind == PACKET_IP4)
-        icmp4_too_big_write(&w, p->all, v->rules.mtu);
+        icmp4_too_big_write(&w, p->all, mtu);
     else
-        icmp6_too_big_write(&w, p->all, v->rules.mtu);
+        icmp6_too_big_write(&w, p->all, mtu);
     return answer(v, &w);
+}
+
+/* What the way to or from this port carries. */
+static uint16_t mtu_of(const struct vnet *v, const struct port *p)
+{
+    return p && p->mtu != 0 && p->mtu < v->rules.mtu ? p->mtu : v->rules.mtu;
+}
+
+/* A packet on its way to one member, at last with what that way carries. */
+static struct vnet_verdict fitted(struct vnet *v, struct vnet_verdict verdict, const struct packet *p,
+                                  const struct eth_frame *f, uint8_t *frame)
+{
+    const struct port *to = verdict.action == VNET_TO_PEER ? port_by_ref(&v->ports, verdict.ref) : NULL;
+    uint16_t mtu = mtu_of(v, to);
+    packet_clamp(p, mtu, frame);
+    bool tells = p->kind == PACKET_IP4 || (p->kind == PACKET_IP6 && mtu >= IP6_MTU_MIN);
+    if (to && p->all.n > mtu && tells && packet_may_answer(p, &v->rules))
+        return too_big(v, p, f, mtu);
+    return verdict;
 }
 
 static bool has_mac(const struct port *p)
@@ -280,11 +308,10 @@ static struct vnet_verdict frame_from_device(struct vnet *v, uint8_t *frame, siz
         return drop(v, d);
     frame_learn(v, self, &f, now);
     if (f.payload.n > v->rules.mtu)
-        return too_big(v, &p, &f);
+        return too_big(v, &p, &f, v->rules.mtu);
     if (is_question(v, &p))
         return p.kind == PACKET_ARP ? arp_answer(v, &f, &p.arp) : nd_answer(v, &f, &p);
-    packet_clamp(&p, &v->rules, frame);
-    return frame_forward(v, f.dst, now);
+    return fitted(v, frame_forward(v, f.dst, now), &p, &f, frame);
 }
 
 static struct vnet_verdict frame_deliver(struct vnet *v, struct port *from, const uint8_t dst[6], usec_t now)
@@ -311,7 +338,7 @@ static struct vnet_verdict frame_from_peer(struct vnet *v, struct port *from, ui
     if (d != VNET_OK)
         return drop(v, d);
     frame_learn(v, from, &f, now);
-    packet_clamp(&p, &v->rules, frame);
+    packet_clamp(&p, mtu_of(v, from), frame);
     return frame_deliver(v, from, f.dst, now);
 }
 
@@ -348,14 +375,15 @@ static struct vnet_verdict packet_from_device(struct vnet *v, uint8_t *packet, s
     if (d != VNET_OK)
         return drop(v, d);
     if (n > v->rules.mtu)
-        return too_big(v, &p, NULL);
-    packet_clamp(&p, &v->rules, packet);
+        return too_big(v, &p, NULL, v->rules.mtu);
     if (is_to_group(v, &p))
-        return to_all(v, now);
+        return fitted(v, to_all(v, now), &p, NULL, packet);
     const struct port *to = port_of_dst(v, &p);
     if (!to)
         return drop(v, VNET_NO_SUCH_HOST);
-    return to == &v->ports.self ? drop(v, VNET_NOT_OURS) : to_peer(to);
+    if (to == &v->ports.self)
+        return drop(v, VNET_NOT_OURS);
+    return fitted(v, to_peer(to), &p, NULL, packet);
 }
 
 static struct vnet_verdict packet_from_peer(struct vnet *v, struct port *from, uint8_t *packet, size_t n,
@@ -365,7 +393,7 @@ static struct vnet_verdict packet_from_peer(struct vnet *v, struct port *from, u
     enum vnet_drop d = tun_judge(v, from, bytes_of(packet, n), &p);
     if (d != VNET_OK)
         return drop(v, d);
-    packet_clamp(&p, &v->rules, packet);
+    packet_clamp(&p, mtu_of(v, from), packet);
     if (is_to_group(v, &p))
         return to_device_capped(v, from, now);
     return port_of_dst(v, &p) == &v->ports.self ? to_device(v) : drop(v, VNET_NOT_OURS);

@@ -64,6 +64,10 @@ void vnet_free(struct vnet *v);
 /* Follows the party log. A known ref is replaced. An address of zeros is none. 0, -ENOSPC, -ENOMEM, -EINVAL (ref 0), -EEXIST (an
  * address is another member's or our own: the log does not allow it). */
 int vnet_member_set(struct vnet *v, const struct vnet_member *m, usec_t now);
+/* What the way to this member carries now, bytes of IP (0: as the device): TCP SYNs to and from it are clamped to that, and larger
+ * packets are answered with "too big" where their sender asked for that (DF, IPv6 down to 1280); others go as they are, and are the
+ * owner's to bring over another way. */
+void vnet_member_mtu(struct vnet *v, uint32_t ref, uint16_t mtu);
 void vnet_member_del(struct vnet *v, uint32_t ref);
 void vnet_policy_set(struct vnet *v, bool allow_dhcp, uint32_t broadcast_pps, usec_t now);
 

@@ -53,6 +53,7 @@ static bool inner_valid(const struct inner_header *h, size_t payload)
     case INNER_NULL:
         return h->party == 0 && payload == 0;
     case INNER_CONTROL:
+    case INNER_CELL:
         return h->party == 0;
     default:
         return h->kind < INNER_KIND_COUNT;

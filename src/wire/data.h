@@ -40,13 +40,14 @@ enum inner_kind {
     INNER_PACKET = 2, /* an IP packet of the party */
     INNER_CONTROL =
         3, /* a fragment of a control message between the two sessions (rekey, heads, probe ...) */
+    INNER_CELL = 4, /* a cell of a circuit (doc/protocol/circuits.md) */
     INNER_KIND_COUNT
 };
 
 struct inner_header {
     uint8_t kind;
     uint8_t flags;  /* offload hints; none defined yet: must be 0, a packet with others is refused */
-    uint32_t party; /* tag: the first 4 bytes of the party id; 0 for NULL and CONTROL */
+    uint32_t party; /* tag: the first 4 bytes of the party id; 0 for NULL, CONTROL and CELL */
 };
 
 /* 0 or -EBADMSG. in: the whole datagram (header, at least an inner header, tag). */

@@ -61,10 +61,10 @@ struct stun_message {
 
 /* Whether a datagram is STUN by its first byte, cookie and length (RFC 7983): cheap, for demultiplexing. */
 bool stun_is(struct bytes in);
-/* 0 or -EBADMSG: not STUN, an attribute of a wrong length, a wrong FINGERPRINT, attributes behind the integrity that must not be there
- * are ignored (RFC 8489 section 14.5). in outlives m. */
+/* 0 or -EBADMSG: not STUN, an attribute of a wrong length or value, more than STUN_ADDRS_MAX peers, a FINGERPRINT that is wrong or not
+ * last. Attributes behind the integrity that must not be there are ignored (RFC 8489 section 14.5). in outlives m. */
 int stun_read(struct stun_message *m, struct bytes in);
-/* Whether MESSAGE-INTEGRITY (or -SHA256 where sha256 is set) is there and right; constant time. */
+/* Whether MESSAGE-INTEGRITY (or -SHA256 where sha256 is set, in full: truncated ones are refused) is there and right; constant time. */
 bool stun_verify(const struct stun_message *m, struct bytes key, bool sha256);
 
 /* A writer: begin, attributes, then integrity and fingerprint in this order; stun_end yields the message or an empty view when it did

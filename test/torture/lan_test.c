@@ -136,6 +136,7 @@ static void path_story(void)
     uint32_t id;
     enum path_kind kind;
     uint8_t probe[PATH_PROBE_LEN];
+    uint16_t size;
     torture_on();
     struct paths *p = paths_new(rng);
     torture_off();
@@ -149,7 +150,7 @@ static void path_story(void)
     torture_on();
     assert_int_equal(paths_add(p, 1, PATH_WS_RELAY, START), 0);
     assert_int_equal(paths_add(p, 2, PATH_LAN, START), 0);
-    assert_true(paths_output(p, START, &id, probe));
+    assert_true(paths_output(p, START, &id, probe, &size));
     assert_true(paths_best(p, &id, &kind));
     paths_tick(p, START + SEC);
     torture_off();
