@@ -158,7 +158,7 @@ static void established(struct seeds *s)
     wr_copy(&w, filler, AEAD_TAG_LEN);
     put(s, "established", &w);
     put(s, "established_payload", &inner);
-    p.seen = (struct hs_addr){0};
+    p.seen = (struct net_addr){0};
     w = begin();
     hs_established_payload_write(&w, &p);
     put(s, "established_payload_unseen", &w);

@@ -7,7 +7,10 @@
 
 const struct option hub_options[] = {
     {"listen", 0, "A:P", "address and port for HTTPS and WebSocket (default [::]:443)", true, false},
-    {"udp", 0, "A:P", "address and port for STUN and the UDP relay", true, false},
+    {"udp", 0, "A:P", "address and port for STUN and the UDP relay, or none (default :3478)", true, false},
+    {"udp2", 0, "A:P", "a second address, so that nodes find out more about their NATs", true, false},
+    {"turn", 0, "URL", "a TURN server to tell nodes of: turn:HOST:PORT?transport=udp", true, false},
+    {"turn-secret-file", 0, "FILE", "the secret shared with it", true, false},
     {"cert", 0, "FILE", "certificate (PEM) instead of one of its own making", true, false},
     {"key", 0, "FILE", "its private key (PEM)", true, false},
     {"store", 0, "URL", "where the hub remembers: sqlite:PATH (default STATE/hub.db)", true, false},
@@ -58,6 +61,9 @@ int run_hub(struct cli *c, const struct args *a)
     struct hub_options o = {
         .listen = cli_setting(c, a, "listen"),
         .udp = cli_setting(c, a, "udp"),
+        .udp2 = cli_setting(c, a, "udp2"),
+        .turn = cli_setting(c, a, "turn"),
+        .turn_secret = cli_setting(c, a, "turn-secret-file"),
         .cert = cli_setting(c, a, "cert"),
         .key = cli_setting(c, a, "key"),
         .store = cli_setting(c, a, "store"),

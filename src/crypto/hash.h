@@ -13,4 +13,12 @@ void sha384(uint8_t out[SHA384_LEN], const struct bytes *parts, size_t count);
 void hmac_sha256(uint8_t out[SHA256_LEN], struct bytes key, const struct bytes *parts, size_t count);
 void hmac_sha384(uint8_t out[SHA384_LEN], struct bytes key, const struct bytes *parts, size_t count);
 
+/* Old ones, for others' protocols only (STUN, RFC 8489: MESSAGE-INTEGRITY and the long-term key). Nothing of
+ * ours rests on them. */
+#define MD5_LEN  16
+#define SHA1_LEN 20
+
+void md5(uint8_t out[MD5_LEN], const struct bytes *parts, size_t count);
+void hmac_sha1(uint8_t out[SHA1_LEN], struct bytes key, const struct bytes *parts, size_t count);
+
 #endif

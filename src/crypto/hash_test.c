@@ -77,6 +77,53 @@ static void published_hmacs(void **state)
     }
 }
 
+/* RFC 1321 appendix A.5. */
+static void published_md5(void **state)
+{
+    static const struct {
+        const char *text, *md5;
+    } cases[] = {
+        {"", "d41d8cd98f00b204e9800998ecf8427e"},
+        {"abc", "900150983cd24fb0d6963f7d28e17f72"},
+        {"12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+         "57edf4a22be3c955ac49da2e2107b67a"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t out[MD5_LEN];
+        struct bytes text = bytes_of_str(cases[i].text);
+        md5(out, &text, 1);
+        expect_hex(out, MD5_LEN, cases[i].md5);
+    }
+}
+
+/* RFC 2202 section 3, test cases 1, 2 and 6; between them another hash over the same template. */
+static void published_hmac_sha1(void **state)
+{
+    static const struct {
+        uint8_t key_byte;
+        size_t key_len;
+        const char *key, *text, *sha1;
+    } cases[] = {
+        {0x0b, 20, NULL, "Hi There", "b617318655057264e28bc0b6fb378c8ef146be00"},
+        {0, 4, "Jefe", "what do ya want for nothing?", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+        {0xaa, 80, NULL, "Test Using Larger Than Block-Size Key - Hash Key First",
+         "aa4ae5e15272d00e95705637ce8a3b55ed402112"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t key[80], out[SHA256_LEN];
+        memset(key, cases[i].key_byte, sizeof key);
+        if (cases[i].key)
+            memcpy(key, cases[i].key, cases[i].key_len);
+        struct bytes text = bytes_of_str(cases[i].text), abc = bytes_of_str("abc"), parts[] = {abc, text};
+        hmac_sha1(out, bytes_of(key, cases[i].key_len), &text, 1);
+        expect_hex(out, SHA1_LEN, cases[i].sha1);
+        hmac_sha256(out, abc, &abc, 1);
+        expect_hex(out, SHA256_LEN, "2f02e24ae2e1fe880399f27600afa88364e6062bf9bbe114b32fa8f23d03608a");
+        hmac_sha1(out, bytes_of(key, cases[i].key_len), &parts[1], 1);
+        expect_hex(out, SHA1_LEN, cases[i].sha1);
+    }
+}
+
 static void an_empty_key_is_a_key(void **state)
 {
     uint8_t a[SHA256_LEN], b[SHA256_LEN];
@@ -93,10 +140,9 @@ static void an_empty_key_is_a_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_hashes),
-        cmocka_unit_test(parts_are_joined),
-        cmocka_unit_test(published_hmacs),
-        cmocka_unit_test(an_empty_key_is_a_key),
+        cmocka_unit_test(published_hashes),    cmocka_unit_test(parts_are_joined),
+        cmocka_unit_test(published_hmacs),     cmocka_unit_test(published_md5),
+        cmocka_unit_test(published_hmac_sha1), cmocka_unit_test(an_empty_key_is_a_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,10 @@ struct hub *hub_new(const struct hub_config *c, usec_t now)
     h->limits = c->limits;
     h->store = c->store;
     h->rng = c->rng;
+    memcpy(h->turn_url, c->turn_url, sizeof h->turn_url - 1);
+    memcpy(h->turn_secret, c->turn_secret, sizeof h->turn_secret);
+    h->turn_secret_len =
+        c->turn_secret_len < sizeof h->turn_secret ? c->turn_secret_len : sizeof h->turn_secret;
     hub_clock(h, now, c->unix_s);
     list_init(&h->ready);
     list_init(&h->doomed);
@@ -133,6 +137,8 @@ struct hub *hub_new(const struct hub_config *c, usec_t now)
     h->wheel_s = now / SEC;
     h->epoch = 1;
     int rc = maps_open(h);
+    if (rc == 0 && c->udp)
+        rc = udp_state_open(h, c);
     if (rc == 0)
         rc = token_key_open(h);
     if (rc == 0)
@@ -180,7 +186,9 @@ void hub_free(struct hub *h)
     map_free(h->relays);
     map_free(h->parties);
     iptable_free(h->ips);
+    udp_state_free(h->udp);
     token_key_free(h->token_key);
+    wipe(h, sizeof *h);
     free(h);
 }
 
@@ -318,6 +326,8 @@ static void conn_due(struct hub *h, struct conn *c)
     } else if (h->now >= c->pinged + h->limits.ping_s * SEC) {
         conn_ping(h, c);
     }
+    if (c->session)
+        udp_session_look(h, c->session);
     if (!c->closing)
         conn_schedule(h, c);
 }
@@ -491,6 +501,10 @@ void hub_stats(const struct hub *h, struct hub_stats *s)
         .relay_bytes = n->relay_bytes,
         .relay_dropped = n->dropped_data + n->dropped_control + n->dropped_quota,
         .refused = n->refused_total + n->refused_ip + n->refused_memory,
+        .udp_bindings = udp_binding_count(h),
+        .udp_frames = n->udp_frames,
+        .udp_bytes = n->udp_bytes,
+        .stun_answered = udp_stun_count(h, STUN_SERVED) + udp_stun_count(h, STUN_SERVED_ERROR),
     };
     for (size_t i = 0; i < SIGNAL_TYPE_COUNT; i++)
         s->texts += n->texts[i];

@@ -37,17 +37,37 @@ struct hub_limits {
     uint32_t parties_cached;        /* 1024 logs in memory without subscribers */
     uint32_t queue_memory_mib;      /* 512: all that waits for slow receivers together */
     uint32_t http_per_minute_ip;    /* 600 requests */
+    uint32_t udp_lifetime_s;        /* 120: a UDP binding without KEEP or DATA */
+    uint32_t udp_binds_per_s;       /* 5 BINDs and as many CONFIRMs per device, burst twice that */
+    uint32_t stun_per_s;            /* 50 requests from one network (/24, IPv6: /48), burst four times that */
 };
 void hub_limits_default(struct hub_limits *l);
 /* Sets one by its name ("ping-s"). 0, -ENOENT, -EINVAL. hub_limit_at lists them (NULL name at the end). */
 int hub_limit_set(struct hub_limits *l, const char *name, const char *value);
 const char *hub_limit_at(size_t i, const struct hub_limits *l, uint32_t *value, const char **what);
 
+#define HUB_UDP_ADDRS     SIGNAL_UDP_MAX
+#define HUB_UDP_SOCKETS   4
+#define HUB_UDP_ENDPOINTS (2 * HUB_UDP_SOCKETS)
+
 struct hub_config {
     struct hub_limits limits;
     struct store store; /* closed by its owner, after the hub */
     struct rng rng;
     uint64_t unix_s; /* calendar time at `now` of hub_new */
+
+    /* STUN and the UDP relay: off where udp is false. udp_addrs are told to nodes in `welcome`; 0.0.0.0 or ::
+     * means "the address of that family at which you reached me". udp_endpoints, for RFC 5780, by the number
+     * of the socket, + 4 for IPv6 (nat/stun_server.h): as clients see them; family 0: there is none;
+     * 0.0.0.0 or ::, with the port: the one that hub_udp_datagram.local says. */
+    bool udp;
+    struct net_addr udp_addrs[HUB_UDP_ADDRS];
+    size_t udp_count;
+    struct net_addr udp_endpoints[HUB_UDP_ENDPOINTS];
+    /* A TURN server of somebody else, and the secret shared with it (coturn: use-auth-secret); "": none. */
+    char turn_url[SIGNAL_TURN_URL_MAX + 1];
+    uint8_t turn_secret[64];
+    size_t turn_secret_len;
 };
 
 typedef uint64_t hub_conn; /* the edge's number for a connection; never 0, never used again */
@@ -66,6 +86,28 @@ void hub_binary(struct hub *h, hub_conn c, struct bytes message, usec_t now);
 void hub_closed(struct hub *h, hub_conn c, usec_t now);
 /* Any sign of life below our messages (a WebSocket pong). */
 void hub_alive(struct hub *h, hub_conn c, usec_t now);
+
+/* A datagram that came on UDP socket number `socket` (0: the main port; 1: another port of the same address;
+ * 2 and 3: the same on a second address). STUN and the relay (doc/protocol/udp-relay.md); everything else is
+ * counted and dropped. p is written to: a relayed datagram stays where it is and only gets another header.
+ * After each call hub_udp_next yields what is to be sent, until false; out->p lives in p or in the hub, until
+ * the next call of hub_udp. Nothing is sent later than that: UDP has no queue here. */
+struct hub_udp_out {
+    uint32_t socket;
+    struct net_addr to;
+    uint8_t *p;
+    size_t n;
+};
+void hub_udp(struct hub *h, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n, usec_t now);
+/* The same for an edge that knows at which of its addresses the datagram came (wildcard sockets). */
+struct hub_udp_in {
+    uint32_t socket;
+    struct net_addr from, local; /* local: family 0: not known */
+    uint8_t *p;
+    size_t n;
+};
+void hub_udp_input(struct hub *h, const struct hub_udp_in *in, usec_t now);
+bool hub_udp_next(struct hub *h, struct hub_udp_out *out);
 
 /* Which connection has something to write: each is named once when it becomes so; the edge asks it for
  * writability and then takes one message a time until there is none. */
@@ -104,7 +146,7 @@ bool hub_event(struct hub *h, struct hub_event *ev);
 
 struct hub_stats {
     uint64_t connections, logged_in, devices, parties, relay_frames, relay_bytes, relay_dropped, texts,
-        refused;
+        refused, udp_bindings, udp_frames, udp_bytes, stun_answered;
 };
 void hub_stats(const struct hub *h, struct hub_stats *s);
 

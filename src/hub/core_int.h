@@ -13,7 +13,9 @@
 #include "hub/list_int.h"
 #include "hub/queue_int.h"
 #include "hub/token.h"
+#include "nat/stun_server.h"
 #include "party/party.h"
+#include "wire/udp_relay.h"
 
 #define HUB_VERSION      1 /* of the signaling protocol, in challenge */
 #define HUB_EVENTS_MAX   128
@@ -70,6 +72,27 @@ struct route {
     struct conn *to; /* NULL: nobody, or no party in common */
 };
 
+#define UDP_TOLD 8 /* peers that a device was lately told to be out of reach */
+
+/* A device's side of the UDP relay. */
+struct udp_device {
+    uint8_t key[UDP_RELAY_KEY_LEN];
+    uint64_t time_ms;                   /* of the last BIND */
+    uint8_t nonce[UDP_RELAY_NONCE_LEN]; /* of the last BIND */
+    bool asked;                         /* there was one */
+    struct ratelimit binds, confirms, unbound;
+    /* The address that the device has proven, until `until`; unbound: socket and at are meaningless. */
+    bool bound;
+    uint32_t socket, token;
+    struct net_addr at;
+    uint8_t bound_nonce[UDP_RELAY_NONCE_LEN];
+    usec_t until;
+    struct {
+        uint32_t peer;
+        usec_t at;
+    } told[UDP_TOLD];
+};
+
 /* A logged-in device. */
 struct session {
     uint8_t node[NODE_ID_LEN];
@@ -79,6 +102,7 @@ struct session {
     struct ratelimit appends, relay_bytes;
     usec_t quota_told;
     struct route routes[ROUTES_CACHED];
+    struct udp_device udp;
 };
 
 enum conn_out { OUT_IDLE, OUT_LISTED, OUT_NAMED };
@@ -104,6 +128,24 @@ struct conn {
     struct list ready, close, wheel;
 };
 
+/* Why a datagram was not answered or relayed. */
+enum udp_refusal {
+    UDP_UNREADABLE, /* neither STUN nor a message of the relay */
+    UDP_UNKNOWN_INDEX,
+    UDP_BAD_MAC,
+    UDP_REPLAYED,   /* a BIND that is not later than the last */
+    UDP_STALE,      /* a CONFIRM of another BIND */
+    UDP_BAD_COOKIE, /* from another address, or too late */
+    UDP_OVER_RATE,
+    UDP_NO_BINDING,
+    UDP_BAD_TOKEN,
+    UDP_PEER_IS_GONE,
+    UDP_PEER_NOT_BOUND,
+    UDP_SENDER_QUOTA,
+    UDP_NO_MEMORY,
+    UDP_REFUSAL_COUNT
+};
+
 struct counters {
     uint64_t opened, refused_total, refused_ip, refused_memory;
     uint64_t login_ok, login_failed, login_limited, login_timeout, login_replaced;
@@ -114,7 +156,11 @@ struct counters {
     uint64_t entries, parties_created, parties_loaded, closed_silent, closed_slow, closed_flood;
     uint64_t http[6]; /* by the first digit of the status */
     uint64_t store_errors;
+    uint64_t udp_bound, udp_expired, udp_frames, udp_bytes, udp_told;
+    uint64_t udp_refused[UDP_REFUSAL_COUNT];
 };
+
+struct udp_state; /* core_udp.c */
 
 struct hub {
     struct hub_limits limits;
@@ -134,6 +180,10 @@ struct hub {
     uint64_t epoch; /* counts changes of who may relay to whom */
     uint64_t logged_in, devices, party_total;
     bool down;
+    struct udp_state *udp;                  /* NULL: no UDP */
+    char turn_url[SIGNAL_TURN_URL_MAX + 1]; /* "": none */
+    uint8_t turn_secret[64];
+    size_t turn_secret_len;
     struct counters count;
     struct hub_event events[HUB_EVENTS_MAX];
     unsigned event_first, event_count;
@@ -211,6 +261,25 @@ void party_broadcast(struct hub *h, struct hub_party *p, const struct signal *s,
 
 /* core_log.c */
 void log_handle(struct hub *h, struct conn *c, const struct signal *s);
+
+/* core_relay.c */
+/* The connection behind a relay index, if it and c are members of one party; NULL: nobody that c may reach.
+ */
+struct conn *relay_route(struct hub *h, struct conn *c, uint32_t peer);
+/* Takes n bytes off what c may relay; false: too much, counted and said. */
+bool relay_quota(struct hub *h, struct conn *c, size_t n);
+
+/* core_udp.c */
+int udp_state_open(struct hub *h, const struct hub_config *c);
+void udp_state_free(struct udp_state *u);
+void udp_session_begin(struct hub *h, struct session *s);
+void udp_session_end(struct hub *h, struct session *s);
+/* Ends a binding whose time is up. */
+void udp_session_look(struct hub *h, struct session *s);
+/* What `welcome` says of UDP. */
+void udp_welcome(const struct hub *h, const struct session *s, struct signal *welcome);
+size_t udp_binding_count(const struct hub *h);
+uint64_t udp_stun_count(const struct hub *h, enum stun_verdict v);
 
 /* core_metrics.c */
 void metrics_write(const struct hub *h, struct buf *out);

@@ -37,6 +37,10 @@ static const struct limit table[] = {
         "mebibytes that wait for all slow connections together"),
     ROW(http_per_minute_ip, "http-per-minute-ip", 600, 1, 1000000,
         "HTTP requests per minute from one address (IPv6: /64)"),
+    ROW(udp_lifetime_s, "udp-lifetime-s", 120, 10, 3600, "seconds that a silent UDP binding lives"),
+    ROW(udp_binds_per_s, "udp-binds-per-s", 5, 1, 1000, "UDP bindings that a device asks for per second"),
+    ROW(stun_per_s, "stun-per-s", 50, 1, 1000000,
+        "STUN requests per second from one network (/24, IPv6: /48); four times that at once"),
 };
 #define ROWS (sizeof table / sizeof table[0])
 

@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "crypto/hash.h"
+#include "crypto/secret.h"
 
 #define LOGIN_CONTEXT "warren login v1"
+#define TURN_LIFE_S   (12 * 3600u)
 
 void login_challenge(struct hub *h, struct conn *c)
 {
@@ -85,6 +88,7 @@ static int session_begin(struct hub *h, struct conn *c, const uint8_t node[NODE_
         free(s);
         return rc;
     }
+    udp_session_begin(h, s);
     c->session = s;
     h->logged_in++;
     return 0;
@@ -100,11 +104,36 @@ void session_end(struct hub *h, struct conn *c)
         sub_end(h, LIST_OWNER(l, struct sub, in_session));
     map_del(h->nodes, s->node);
     map_del(h->relays, &s->relay);
+    udp_session_end(h, s);
     hub_note(h, LOG_INFO, "device-gone", "node=%s", node_short((char[17]){0}, s->node));
     h->epoch++;
     h->logged_in--;
     c->session = NULL;
+    wipe(s, sizeof *s);
     free(s);
+}
+
+/* Credentials for the operator's TURN server, as coturn's use-auth-secret (the "TURN REST API") checks them:
+ * the password is base64(HMAC-SHA1(secret, user name)), and the user name says until when. */
+static void turn_welcome(const struct hub *h, const struct session *s, struct signal *w)
+{
+    uint8_t mac[SHA1_LEN];
+    if (!h->turn_url[0])
+        return;
+    w->u.welcome.has_turn = true;
+    w->u.welcome.turn_expires = hub_unix(h) + TURN_LIFE_S;
+    memcpy(w->u.welcome.turn_url, h->turn_url, sizeof h->turn_url);
+    snprintf(w->u.welcome.turn_user, sizeof w->u.welcome.turn_user, "%llu:%s",
+             (unsigned long long)w->u.welcome.turn_expires, node_short((char[17]){0}, s->node));
+    struct bytes user = bytes_of_str(w->u.welcome.turn_user);
+    hmac_sha1(mac, bytes_of(h->turn_secret, h->turn_secret_len), &user, 1);
+    char *p = w->u.welcome.turn_password;
+    _Static_assert(BASE64_LEN(SHA1_LEN) + 1 <= SIGNAL_TURN_PASSWORD_MAX, "room for the padding");
+    base64url_put(p, bytes_of(mac, sizeof mac));
+    for (; *p; p++)
+        *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
+    strcpy(p, "="); /* 20 bytes end in one character of padding */
+    wipe(mac, sizeof mac);
 }
 
 static void welcome(struct hub *h, struct conn *c)
@@ -120,7 +149,10 @@ static void welcome(struct hub *h, struct conn *c)
     s.u.welcome.time = claims.issued;
     s.u.welcome.relay = c->session->relay;
     addr_text(s.u.welcome.seen, sizeof s.u.welcome.seen, &c->remote);
+    udp_welcome(h, c->session, &s);
+    turn_welcome(h, c->session, &s);
     conn_send(h, c, &s);
+    wipe(&s.u.welcome, sizeof s.u.welcome);
 }
 
 /* New devices are counted by asking first: the store does not say whether it knew one. */

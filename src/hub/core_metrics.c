@@ -87,6 +87,41 @@ static void relay(const struct counters *n, struct buf *out)
     row(out, "relay_dropped_total", "reason", "unreadable", n->relay_bad);
 }
 
+static void udp(const struct hub *h, struct buf *out)
+{
+    static const char *const reasons[UDP_REFUSAL_COUNT] = {
+        [UDP_UNREADABLE] = "unreadable",
+        [UDP_UNKNOWN_INDEX] = "unknown_index",
+        [UDP_BAD_MAC] = "mac",
+        [UDP_REPLAYED] = "replayed",
+        [UDP_STALE] = "stale",
+        [UDP_BAD_COOKIE] = "cookie",
+        [UDP_OVER_RATE] = "rate",
+        [UDP_NO_BINDING] = "no_binding",
+        [UDP_BAD_TOKEN] = "token",
+        [UDP_PEER_IS_GONE] = "peer_gone",
+        [UDP_PEER_NOT_BOUND] = "peer_unbound",
+        [UDP_SENDER_QUOTA] = "sender_quota",
+        [UDP_NO_MEMORY] = "memory",
+    };
+    const struct counters *n = &h->count;
+    if (!h->udp)
+        return;
+    one(out, "udp_bindings", "gauge", "Devices bound to the UDP relay now.", udp_binding_count(h));
+    one(out, "udp_bound_total", "counter", "Bindings made.", n->udp_bound);
+    one(out, "udp_expired_total", "counter", "Bindings that ended in silence.", n->udp_expired);
+    one(out, "udp_frames_total", "counter", "Datagrams relayed.", n->udp_frames);
+    one(out, "udp_bytes_total", "counter", "Bytes of datagrams relayed, with headers.", n->udp_bytes);
+    one(out, "udp_unbound_total", "counter", "Notices that a way is not there.", n->udp_told);
+    head(out, "udp_refused_total", "counter", "Datagrams neither answered nor relayed, by reason.");
+    for (size_t i = 0; i < UDP_REFUSAL_COUNT; i++)
+        row(out, "udp_refused_total", "reason", reasons[i], n->udp_refused[i]);
+    head(out, "stun_total", "counter", "STUN requests, and what is neither STUN nor ours, by verdict.");
+    for (int v = 0; v < STUN_VERDICT_COUNT; v++)
+        row(out, "stun_total", "verdict", stun_verdict_name((enum stun_verdict)v),
+            udp_stun_count(h, (enum stun_verdict)v));
+}
+
 void metrics_write(const struct hub *h, struct buf *out)
 {
     static const char *const classes[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
@@ -94,6 +129,7 @@ void metrics_write(const struct hub *h, struct buf *out)
     connections(&h->count, out);
     messages(&h->count, out);
     relay(&h->count, out);
+    udp(h, out);
     head(out, "http_requests_total", "counter", "HTTP requests, by class of status.");
     for (size_t i = 2; i < sizeof classes / sizeof *classes; i++)
         row(out, "http_requests_total", "status", classes[i], h->count.http[i]);

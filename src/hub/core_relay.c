@@ -24,7 +24,7 @@ static bool share_party(const struct session *a, const struct session *b)
     return false;
 }
 
-static struct conn *route(struct hub *h, struct conn *c, uint32_t peer)
+struct conn *relay_route(struct hub *h, struct conn *c, uint32_t peer)
 {
     struct route *r = &c->session->routes[peer % ROUTES_CACHED];
     if (r->epoch == h->epoch && r->peer == peer)
@@ -50,7 +50,7 @@ static void tell_gone(struct hub *h, struct conn *c, struct burst *b, uint32_t p
     conn_relay(h, c, &f);
 }
 
-static bool quota_ok(struct hub *h, struct conn *c, size_t n)
+bool relay_quota(struct hub *h, struct conn *c, size_t n)
 {
     if (h->limits.relay_bytes_per_s == 0 || ratelimit_take(&c->session->relay_bytes, n, h->now))
         return true;
@@ -64,12 +64,12 @@ static bool quota_ok(struct hub *h, struct conn *c, size_t n)
 
 static void forward(struct hub *h, struct conn *c, struct burst *b, struct relay_frame *f)
 {
-    struct conn *to = route(h, c, f->peer);
+    struct conn *to = relay_route(h, c, f->peer);
     if (!to) {
         tell_gone(h, c, b, f->peer);
         return;
     }
-    if (!quota_ok(h, c, RELAY_HEADER_LEN + f->payload.n))
+    if (!relay_quota(h, c, RELAY_HEADER_LEN + f->payload.n))
         return;
     f->peer = c->session->relay;
     conn_relay(h, to, f);

@@ -6,6 +6,7 @@
 
 #include "hub/core.h"
 #include "party/party.h"
+#include "wire/udp_relay.h"
 
 #define DEVICES 3
 #define CONNS   6
@@ -34,7 +35,12 @@ struct run {
     struct {
         hub_conn id;
         uint8_t nonce[SIGNAL_NONCE_LEN];
+        uint32_t relay, token;
+        uint8_t key[UDP_RELAY_KEY_LEN];
+        bool bound; /* its address has been proven once */
     } conns[CONNS];
+    uint64_t time_ms;
+    uint64_t in, out; /* bytes that came from an address, and that went back to it */
 };
 
 static void must(bool ok)
@@ -120,6 +126,11 @@ static void check_message(struct run *r, hub_conn id, struct bytes m, bool binar
     must(signal_read(&s, m) == 0);
     if (s.type == SIGNAL_CHALLENGE && at >= 0)
         memcpy(r->conns[at].nonce, s.u.challenge.nonce, SIGNAL_NONCE_LEN);
+    if (s.type == SIGNAL_WELCOME && at >= 0) {
+        must(s.u.welcome.has_udp && s.u.welcome.udp_count == 1 && s.u.welcome.has_turn);
+        r->conns[at].relay = s.u.welcome.relay;
+        memcpy(r->conns[at].key, s.u.welcome.udp_key, UDP_RELAY_KEY_LEN);
+    }
     signal_done(&s);
 }
 
@@ -237,12 +248,78 @@ static void well_formed(struct run *r, int at, struct rd *in)
     say(r, at, &s);
 }
 
+static struct net_addr udp_addr(int at)
+{
+    return net_addr4(0xcb007100u + (uint32_t)at, (uint16_t)(1000 + at));
+}
+
+/* One datagram. An answer is not longer, but STUN's to small requests, which are paid for; and nothing goes
+ * to an address that has neither asked nor been proven. The answer, if it is the relay's, into *m. */
+static void udp_say(struct run *r, int at, uint32_t socket, struct bytes some, struct udp_relay *m)
+{
+    static uint8_t answer[2048];
+    struct net_addr from = udp_addr(at);
+    struct hub_udp_out out;
+    uint8_t *p = malloc(some.n + !some.n);
+    must(p);
+    if (some.n > 0)
+        memcpy(p, some.p, some.n);
+    hub_udp(r->hub, socket, &from, p, some.n, r->now);
+    r->in += some.n;
+    memset(m, 0, sizeof *m);
+    if (hub_udp_next(r->hub, &out)) {
+        must(out.n > 0 && out.n <= sizeof answer && out.socket < HUB_UDP_SOCKETS);
+        memcpy(answer, out.p, out.n);
+        if (answer[0] == WIRE_UDP_RELAY)
+            must(udp_relay_read(m, bytes_of(answer, out.n)) == 0);
+        if (m->kind == UDP_RELAY_DATA) {
+            int to = (int)out.to.port - 1000;
+            must(out.n == some.n && to >= 0 && to < CONNS && r->conns[to].bound && r->conns[at].bound);
+        } else {
+            must(net_ip_equal(&out.to, &from)); /* STUN's RESPONSE-PORT names another port */
+            must(answer[0] != WIRE_UDP_RELAY || out.n <= some.n);
+            r->out += out.n;
+        }
+    }
+    must(!hub_udp_next(r->hub, &out));
+    free(p);
+}
+
+static void udp_bind(struct run *r, int at)
+{
+    uint8_t raw[UDP_RELAY_BIND_LEN];
+    struct udp_relay m = {.kind = UDP_RELAY_BIND, .index = r->conns[at].relay, .time_ms = ++r->time_ms};
+    udp_say(r, at, 0, bytes_of(raw, udp_relay_write(raw, sizeof raw, &m, r->conns[at].key)), &m);
+    if (m.kind != UDP_RELAY_CHALLENGE)
+        return;
+    must(udp_relay_verify(&m, r->conns[at].key));
+    m.kind = UDP_RELAY_CONFIRM;
+    udp_say(r, at, 0, bytes_of(raw, udp_relay_write(raw, sizeof raw, &m, r->conns[at].key)), &m);
+    if (m.kind != UDP_RELAY_BOUND)
+        return;
+    must(udp_relay_verify(&m, r->conns[at].key));
+    r->conns[at].token = m.token;
+    r->conns[at].bound = true;
+}
+
+static void udp_data(struct run *r, int at, struct rd *in)
+{
+    uint8_t raw[64] = {0};
+    struct udp_relay m;
+    uint8_t to = rd_u8(in);
+    udp_relay_header(raw, r->conns[to % CONNS].relay, r->conns[at].token);
+    if (to & 0x40)
+        raw[1] = UDP_RELAY_KEEP;
+    udp_say(r, at, to >> 7, bytes_of(raw, to & 0x40 ? UDP_RELAY_SMALL_LEN : sizeof raw), &m);
+}
+
 static void step(struct run *r, struct rd *in)
 {
+    struct udp_relay m;
     uint8_t op = rd_u8(in);
     int at = op % CONNS;
     struct bytes some;
-    switch (op / CONNS % 11) {
+    switch (op / CONNS % 14) {
     case 0:
         open_conn(r, at);
         break;
@@ -279,9 +356,19 @@ static void step(struct run *r, struct rd *in)
     case 9:
         hub_alive(r->hub, r->conns[at].id, r->now);
         return; /* nobody reads for once */
-    default:
+    case 10:
         if (rd_u8(in) == 0)
             hub_shutdown(r->hub, r->now);
+        break;
+    case 11:
+        some = rd_block16(in, 2000);
+        udp_say(r, at, rd_u8(in) % (HUB_UDP_SOCKETS + 1), some, &m);
+        break;
+    case 12:
+        udp_bind(r, at);
+        break;
+    default:
+        udp_data(r, at, in);
     }
     if (op < 200)
         pump(r);
@@ -301,6 +388,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.limits.relay_queue_bytes = 16384;
     c.store = r.store;
     c.rng = rng_seeded(&seeded, 7);
+    c.udp = true;
+    c.udp_addrs[c.udp_count++] = net_addr4(0, 3478);
+    for (uint32_t i = 0; i < HUB_UDP_SOCKETS; i++)
+        c.udp_endpoints[i] = net_addr4(0xc0000201 + i / 2, (uint16_t)(3478 + i % 2));
+    strcpy(c.turn_url, "turn:192.0.2.1:3478");
+    c.turn_secret[0] = 1;
+    c.turn_secret_len = 1;
     r.hub = hub_new(&c, r.now);
     must(r.hub);
     struct rd in = rd_of(bytes_of(data, size));
@@ -308,6 +402,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&r, &in);
         hub_stats(r.hub, &st);
         must(st.logged_in <= st.connections && st.connections <= CONNS);
+        must(st.udp_bindings <= st.logged_in);
+        /* In bytes of UDP: each request of 20 bytes brought 28 of IP, and STUN has a little to spare. */
+        must(r.out <= r.in + 28 * (r.in / 20) + 64 + 2 * (r.now / SEC - 1000));
     }
     pump(&r);
     hub_free(r.hub);

@@ -30,6 +30,7 @@ struct kit_node {
     uint8_t id[NODE_ID_LEN], nonce[SIGNAL_NONCE_LEN], binding[32];
     hub_conn conn; /* 0: none */
     uint32_t relay;
+    uint8_t udp_key[SIGNAL_UDP_KEY_LEN];
     char token[SIGNAL_TOKEN_MAX + 1];
     bool stuck;      /* does not read */
     uint16_t closed; /* the code with which the hub closed it */
@@ -44,6 +45,7 @@ struct kit {
     struct store store;
     struct hub *hub;
     struct hub_limits limits;
+    struct hub_config config; /* what kit_start shall set beside the rest: UDP, TURN */
     usec_t now;
     hub_conn last_conn;
     struct kit_node nodes[KIT_NODES];
@@ -52,8 +54,11 @@ struct kit {
 
 static inline void kit_start(struct kit *k)
 {
-    struct hub_config c = {.limits = k->limits, .store = k->store, .rng = k->rng, .unix_s = KIT_UNIX};
-    k->hub = hub_new(&c, k->now);
+    k->config.limits = k->limits;
+    k->config.store = k->store;
+    k->config.rng = k->rng;
+    k->config.unix_s = KIT_UNIX;
+    k->hub = hub_new(&k->config, k->now);
     assert_non_null(k->hub);
 }
 
@@ -285,6 +290,7 @@ static inline void kit_login_from(struct kit *k, int i, struct net_addr addr)
     kit_say(k, i, &login);
     struct signal *s = kit_expect(k, i, SIGNAL_WELCOME);
     k->nodes[i].relay = s->u.welcome.relay;
+    memcpy(k->nodes[i].udp_key, s->u.welcome.udp_key, SIGNAL_UDP_KEY_LEN);
     memcpy(k->nodes[i].token, s->u.welcome.token, sizeof k->nodes[i].token);
 }
 

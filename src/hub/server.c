@@ -12,14 +12,18 @@
 
 #include "base/log.h"
 #include "crypto/rand.h"
+#include "crypto/secret.h"
 #include "hub/cert.h"
 #include "hub/store_timed_int.h"
 #include "io/clock.h"
 #include "io/file.h"
+#include "io/udp.h"
 #include "io/ws_server.h"
+#include "nat/stun_server.h"
 #include "wire/invite.h"
 
 #define DEFAULT_LISTEN "[::]:443"
+#define DEFAULT_UDP    3478 /* RFC 8489 section 8 */
 #define TICK_MS        1000
 #define GOODBYE_MS     700 /* for the last messages after SIGTERM */
 #define FDS_RESERVED   64  /* store, log, library */
@@ -28,8 +32,21 @@
  */
 #define SOCKETS_EXTRA 64
 
+/* One of the UDP sockets: what its datagrams are given with. */
+struct udp_door {
+    struct server *s;
+    struct udp *u; /* NULL: not there */
+    uint32_t number;
+};
+
 struct server {
     struct hub *hub;
+    struct udp_door udp[HUB_UDP_SOCKETS];
+    bool udp_missed; /* the default port was not to be had */
+    char turn_url[SIGNAL_TURN_URL_MAX + 1];
+    uint8_t turn_secret[64];
+    size_t turn_secret_len;
+    uint64_t udp_unsent; /* answers for a socket that is not there, or that the kernel did not take */
     struct ws_server *edge;
     struct store store;
     struct store_timed timed;
@@ -114,11 +131,41 @@ static bool on_take(void *arg, uint64_t conn, struct buf *out, bool *binary)
     return took;
 }
 
+static void on_datagram(void *arg, const struct net_addr *from, const struct net_addr *to, uint8_t *p,
+                        size_t n, size_t room)
+{
+    struct udp_door *door = arg;
+    struct server *s = door->s;
+    const struct hub_udp_in in = {.socket = door->number, .from = *from, .local = *to, .p = p, .n = n};
+    struct hub_udp_out out;
+    hub_udp_input(s->hub, &in, clock_now());
+    while (hub_udp_next(s->hub, &out)) {
+        struct udp *u = s->udp[out.socket].u;
+        if (!u || udp_send(u, &out.to, out.p, out.n) < 0)
+            s->udp_unsent++;
+    }
+}
+
+static void on_drained(void *arg)
+{
+    pump(((struct udp_door *)arg)->s);
+}
+
+static const struct udp_ops udp_edge_ops = {.receive = on_datagram, .drained = on_drained};
+
 static void edge_metrics(const struct server *s, struct buf *out)
 {
     struct ws_server_stats st;
     struct rusage use;
+    uint64_t received = 0, too_long = 0;
     ws_server_stats(s->edge, &st);
+    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++) {
+        struct udp_stats us = {0};
+        if (s->udp[i].u)
+            udp_stats(s->udp[i].u, &us);
+        received += us.received;
+        too_long += us.too_long;
+    }
     const struct {
         const char *name, *type, *help;
         uint64_t value;
@@ -131,6 +178,9 @@ static void edge_metrics(const struct server *s, struct buf *out)
          st.refused_ip},
         {"tls_unfinished_total", "counter", "TCP connections that ended before a request.", st.tls_failed},
         {"messages_too_large_total", "counter", "WebSocket messages over the limit.", st.too_large},
+        {"udp_received_total", "counter", "Datagrams received.", received},
+        {"udp_too_long_total", "counter", "Datagrams longer than any of ours.", too_long},
+        {"udp_unsent_total", "counter", "Datagrams that the kernel did not take.", s->udp_unsent},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         buf_printf(out, "# HELP warren_hub_%s %s\n# TYPE warren_hub_%s %s\nwarren_hub_%s %llu\n",
@@ -215,9 +265,6 @@ static void on_signal(uv_signal_t *sig, int number)
 
 static int check_options(struct server *s, const struct hub_options *o)
 {
-    if (o->udp && *o->udp)
-        return fail(
-            s, "--udp: this version has no UDP relay and no STUN yet; leave --udp out, nodes relay over TLS");
     if (o->bus && *o->bus && strcmp(o->bus, "none") != 0)
         return fail(
             s, "--bus %s: this version runs one hub alone and has no bus yet; leave --bus out or say none",
@@ -299,15 +346,182 @@ static void host_name(char *out, size_t cap, const struct hub_options *o)
         snprintf(out, cap, "localhost");
 }
 
+/* ---- UDP ---- */
+
+/* "IP:PORT", "[IP6]:PORT", ":PORT". */
+static int udp_address(struct server *s, const char *option, const char *text, struct net_addr *a)
+{
+    char host[NET_ADDR_TEXT];
+    uint16_t port;
+    if (ws_server_listen_split(text, host, sizeof host, &port) < 0 ||
+        net_addr_read(a, host[0] ? host : "::") < 0)
+        return fail(s, "%s %s: not an address; write IP:PORT, [IP6]:PORT or :PORT", option, text);
+    a->port = port;
+    return 0;
+}
+
+/* Where UDP goes when nobody said: beside the listener, unless that has a name. */
+static void udp_default(const struct hub_options *o, struct net_addr *a)
+{
+    char host[NET_ADDR_TEXT];
+    uint16_t port;
+    if (ws_server_listen_split(o->listen ? o->listen : DEFAULT_LISTEN, host, sizeof host, &port) < 0 ||
+        net_addr_read(a, host[0] ? host : "::") < 0)
+        *a = net_addr6((uint8_t[16]){0}, 0);
+    a->port = DEFAULT_UDP;
+}
+
+static bool unspecified(const struct net_addr *a)
+{
+    return memcmp(a->ip, (uint8_t[16]){0}, 16) == 0;
+}
+
+static int udp_open_at(struct server *s, uint32_t number, const struct net_addr *a)
+{
+    struct udp_door *door = &s->udp[number];
+    struct net_addr four = net_addr4(0, a->port);
+    door->s = s;
+    door->number = number;
+    int rc = udp_open(&door->u, &s->loop, a, UDP_DONT_FRAGMENT | UDP_ANSWER_FROM, &udp_edge_ops, door);
+    if (rc == -EAFNOSUPPORT && a->family == 6 && unspecified(a)) /* a kernel without IPv6 */
+        rc = udp_open(&door->u, &s->loop, &four, UDP_DONT_FRAGMENT | UDP_ANSWER_FROM, &udp_edge_ops, door);
+    return rc;
+}
+
+/* The other port of an address: the next one, or any. Without it there is only less to find out about NATs.
+ */
+static void udp_open_beside(struct server *s, uint32_t number, uint16_t port)
+{
+    struct net_addr a = udp_local(s->udp[number ^ STUN_ENDPOINT_PORT2].u);
+    a.port = port;
+    if (port == 0 || udp_open_at(s, number, &a) < 0) {
+        a.port = 0;
+        (void)udp_open_at(s, number, &a);
+    }
+}
+
+static int udp_failed(struct server *s, const char *option, const char *text, int rc)
+{
+    if (rc == -EADDRINUSE)
+        return fail(
+            s, "%s %s: the UDP port is in use by another program; stop that or say another port, or %s none",
+            option, text, option);
+    if (rc == -EADDRNOTAVAIL)
+        return fail(s, "%s %s: this machine has no such address", option, text);
+    return fail(s, "%s %s: %s", option, text, strerror(-rc));
+}
+
+static int open_udp2(struct server *s, const struct hub_options *o)
+{
+    struct net_addr a, first = udp_local(s->udp[0].u);
+    if (net_addr_read(&a, o->udp2) < 0 || unspecified(&a) || unspecified(&first) || a.family != first.family)
+        return fail(
+            s, "--udp2 %s: write a second address of this machine, IP or IP:PORT, and the first one by --udp",
+            o->udp2);
+    if (a.port == 0)
+        a.port = first.port;
+    int rc = udp_open_at(s, 2, &a);
+    if (rc < 0)
+        return udp_failed(s, "--udp2", o->udp2, rc);
+    udp_open_beside(s, 3, s->udp[1].u ? udp_local(s->udp[1].u).port : 0);
+    return 0;
+}
+
+static int open_udp(struct server *s, const struct hub_options *o)
+{
+    struct net_addr a;
+    if (o->udp && strcmp(o->udp, "none") == 0)
+        return o->udp2 ? fail(s, "--udp2 needs --udp") : 0;
+    if (o->udp && udp_address(s, "--udp", o->udp, &a) < 0)
+        return -1;
+    if (!o->udp)
+        udp_default(o, &a);
+    int rc = udp_open_at(s, 0, &a);
+    if (rc < 0 && (o->udp || o->udp2))
+        return udp_failed(s, "--udp", o->udp ? o->udp : "(default)", rc);
+    s->udp_missed = rc < 0;
+    if (rc < 0)
+        return 0;
+    uint16_t port = udp_local(s->udp[0].u).port;
+    udp_open_beside(s, 1, a.port == 0 || port == 65535 ? 0 : (uint16_t)(port + 1));
+    return o->udp2 ? open_udp2(s, o) : 0;
+}
+
+/* What nodes are told. An address that is not public may be another one outside (a 1:1 NAT, a container):
+ * then the nodes stay with the address at which they have found the hub. */
+static void tell_udp(const struct server *s, struct hub_config *c)
+{
+    c->udp = s->udp[0].u != NULL;
+    for (uint32_t i = 0; i < HUB_UDP_SOCKETS; i++) {
+        if (!s->udp[i].u)
+            continue;
+        struct net_addr a = udp_local(s->udp[i].u), four = net_addr4(0, a.port);
+        bool any = unspecified(&a);
+        c->udp_endpoints[i + (a.family == 6 ? STUN_ENDPOINT_IP6 : 0)] = a;
+        if (any && a.family == 6)
+            c->udp_endpoints[i] = four;
+        if (i != 0)
+            continue;
+        if (any && a.family == 6)
+            c->udp_addrs[c->udp_count++] = four;
+        if (net_addr_scope(&a) != NET_PUBLIC)
+            memset(a.ip, 0, sizeof a.ip);
+        c->udp_addrs[c->udp_count++] = a;
+    }
+    _Static_assert(HUB_UDP_ADDRS >= 2, "both families");
+}
+
+/* ---- TURN ---- */
+
+static int read_turn_secret(struct server *s, const char *path)
+{
+    struct buf b;
+    buf_init(&b, sizeof s->turn_secret + 2);
+    int rc = file_read(path, sizeof s->turn_secret + 2, &b);
+    while (rc == 0 && b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
+        b.n--;
+    if (rc == -EFBIG || (rc == 0 && (b.n == 0 || b.n > sizeof s->turn_secret)))
+        rc = fail(s, "--turn-secret-file %s: a secret has 1 to %zu bytes", path, sizeof s->turn_secret);
+    else if (rc < 0)
+        rc = fail(s, "--turn-secret-file %s: %s", path, strerror(-rc));
+    if (rc == 0) {
+        memcpy(s->turn_secret, b.p, b.n);
+        s->turn_secret_len = b.n;
+    }
+    if (b.p)
+        wipe(b.p, b.cap);
+    buf_done(&b);
+    return rc;
+}
+
+static int open_turn(struct server *s, const struct hub_options *o)
+{
+    if (!o->turn && !o->turn_secret)
+        return 0;
+    if (!o->turn || !o->turn_secret)
+        return fail(s, "--turn and --turn-secret-file go together");
+    bool known = strncmp(o->turn, "turn:", 5) == 0 || strncmp(o->turn, "turns:", 6) == 0;
+    if (!known || strlen(o->turn) > SIGNAL_TURN_URL_MAX || strpbrk(o->turn, " \t\r\n@\"\\"))
+        return fail(s, "--turn %.300s: write turn:HOST:PORT?transport=udp, or tcp, or turns:HOST:PORT",
+                    o->turn);
+    snprintf(s->turn_url, sizeof s->turn_url, "%s", o->turn);
+    return read_turn_secret(s, o->turn_secret);
+}
+
 static int open_hub(struct server *s)
 {
     struct hub_config c = {
+        .turn_secret_len = s->turn_secret_len,
         .limits = s->limits,
         .store = store_timed(&s->timed, s->store, clock_now),
         .rng = rng_system(),
         .unix_s = clock_unix_s(),
     };
+    memcpy(c.turn_url, s->turn_url, sizeof c.turn_url);
+    memcpy(c.turn_secret, s->turn_secret, sizeof c.turn_secret);
+    tell_udp(s, &c);
     s->hub = hub_new(&c, clock_now());
+    wipe(c.turn_secret, sizeof c.turn_secret);
     return s->hub ? 0 : fail(s, "the hub does not start: %s", strerror(errno));
 }
 
@@ -324,11 +538,16 @@ static int open_edge(struct server *s, const struct hub_options *o)
         .connections = s->limits.connections + SOCKETS_EXTRA,
         .connections_per_ip = s->limits.connections_per_ip + SOCKETS_EXTRA,
     };
+    s->edge = ws_server_new(&c, &edge_ops, s, &why);
+    return s->edge ? 0 : fail(s, "%s", why);
+}
+
+static int open_loop(struct server *s)
+{
     if (uv_loop_init(&s->loop) < 0)
         return fail(s, "no event loop: out of memory or of descriptors");
     s->loop_open = true;
-    s->edge = ws_server_new(&c, &edge_ops, s, &why);
-    return s->edge ? 0 : fail(s, "%s", why);
+    return 0;
 }
 
 static void open_handles(struct server *s)
@@ -354,6 +573,13 @@ static void say_ready(const struct server *s, const char *host)
     printf("hub ready %s\n", line);
     fflush(stdout);
     log_event(LOG_INFO, "hub-ready", "port=%u connections=%u", a.port, s->limits.connections);
+    if (s->udp[0].u)
+        log_event(LOG_INFO, "hub-udp", "port=%u other=%u", udp_local(s->udp[0].u).port,
+                  s->udp[1].u ? udp_local(s->udp[1].u).port : 0);
+    if (s->udp_missed)
+        log_event(LOG_WARN, "no-udp",
+                  "port=%u hint=\"the port is not free: nodes relay over TLS only; say --udp :PORT\"",
+                  DEFAULT_UDP);
     if (s->few_descriptors)
         log_event(LOG_WARN, "few-descriptors",
                   "connections=%u hint=\"raise the limit of open files (ulimit -n)\"", s->limits.connections);
@@ -372,7 +598,8 @@ static int start(struct server *s, const struct hub_options *o)
     host_name(host, sizeof host, o);
     if (hub_certs_open(&s->certs, o->state, host, o->cert, o->key, clock_unix_s(), s->why, sizeof s->why) < 0)
         return -1;
-    if (open_store(s, o) < 0 || open_hub(s) < 0 || open_edge(s, o) < 0)
+    if (open_turn(s, o) < 0 || open_store(s, o) < 0 || open_loop(s) < 0 || open_udp(s, o) < 0 ||
+        open_hub(s) < 0 || open_edge(s, o) < 0)
         return -1;
     open_handles(s);
     say_ready(s, host);
@@ -382,6 +609,8 @@ static int start(struct server *s, const struct hub_options *o)
 static void stop(struct server *s)
 {
     ws_server_free(s->edge);
+    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++)
+        udp_close(s->udp[i].u);
     if (s->handles_open) {
         uv_close((uv_handle_t *)&s->tick, NULL);
         uv_close((uv_handle_t *)&s->goodbye, NULL);
@@ -414,6 +643,7 @@ int hub_serve(const struct hub_options *o)
     else
         fprintf(stderr, "warren: %s\n", s->why);
     stop(s);
+    wipe(s, sizeof *s);
     free(s);
     return rc == 0 ? 0 : 1;
 }

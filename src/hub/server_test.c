@@ -76,7 +76,7 @@ static void remove_state(const char *state)
 
 static struct hub_options options_of(const char *state)
 {
-    struct hub_options o = {.listen = "127.0.0.1:0", .state = state};
+    struct hub_options o = {.listen = "127.0.0.1:0", .udp = "127.0.0.1:0", .state = state};
     hub_limits_default(&o.limits);
     return o;
 }
@@ -250,6 +250,19 @@ static void refused(const struct hub_options *o, const char *word)
                  second ? more : "");
 }
 
+/* A UDP socket on a port of loopback, and the port as text. */
+static int udp_listen(char *text, size_t cap)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    snprintf(text, cap, "127.0.0.1:%u", ntohs(a.sin_port));
+    return fd;
+}
+
 static void what_cannot_be_done_is_said_in_one_line(void **state)
 {
     struct child c;
@@ -270,9 +283,30 @@ static void what_cannot_be_done_is_said_in_one_line(void **state)
     bad.listen = "203.0.113.77:0";
     refused(&bad, "has no address");
     bad.listen = "127.0.0.1:0";
-    bad.udp = "[::]:3478";
-    refused(&bad, "no UDP relay");
-    bad.udp = NULL;
+    char busy[32];
+    int fd = udp_listen(busy, sizeof busy);
+    bad.udp = busy;
+    refused(&bad, "the UDP port is in use");
+    close(fd);
+    bad.udp = "everywhere";
+    refused(&bad, "not an address");
+    bad.udp = "203.0.113.77:0";
+    refused(&bad, "no such address");
+    bad.udp = "[::]:0";
+    bad.udp2 = "127.0.0.2";
+    refused(&bad, "the first one by --udp");
+    bad.udp = "none";
+    refused(&bad, "--udp2 needs --udp");
+    bad.udp2 = NULL;
+    bad.turn = "turn:127.0.0.1:3478";
+    refused(&bad, "go together");
+    bad.turn_secret = "/proc/nothing";
+    refused(&bad, "/proc/nothing");
+    bad.turn_secret = "/proc/self/maps";
+    refused(&bad, "1 to 64 bytes");
+    bad.turn = "http://127.0.0.1";
+    refused(&bad, "write turn:HOST:PORT");
+    bad.turn = bad.turn_secret = NULL;
     bad.bus = "nats://127.0.0.1";
     refused(&bad, "no bus yet");
     bad.bus = "none";
@@ -294,6 +328,29 @@ static void what_cannot_be_done_is_said_in_one_line(void **state)
     refused(&bad, "cannot make the state directory");
     assert_int_equal(stop(&c), 0);
     remove_state(other);
+    remove_state(c.state);
+}
+
+/* Nobody asked for UDP, and its port is taken: a line in the log, and the hub serves. */
+static void a_busy_default_port_is_no_end(void **state)
+{
+    struct child c;
+    char line[1024] = "";
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(3478)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    /* If somebody else has it, so much the better. */
+    (void)!bind(fd, (struct sockaddr *)&a, sizeof a);
+    make_state(c.state);
+    struct hub_options o = options_of(c.state);
+    o.udp = NULL;
+    start(&c, &o);
+    while (!strstr(line, "event=no-udp"))
+        assert_true(read_line(c.err, line, sizeof line));
+    assert_non_null(strstr(line, "level=warn"));
+    assert_int_equal(stop(&c), 0);
+    close(fd);
     remove_state(c.state);
 }
 
@@ -415,6 +472,7 @@ int main(void)
         cmocka_unit_test(its_certificate_and_its_state_stay),
         cmocka_unit_test(sigterm_ends_it_within_a_second_with_clients_there),
         cmocka_unit_test(what_cannot_be_done_is_said_in_one_line),
+        cmocka_unit_test(a_busy_default_port_is_no_end),
         cmocka_unit_test(a_damaged_database_is_said),
         cmocka_unit_test(rubbish_costs_nothing),
     };

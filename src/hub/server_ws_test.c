@@ -21,8 +21,11 @@
 
 #include "crypto/rand.h"
 #include "hub/server.h"
+#include "io/udp.h"
 #include "io/ws_client.h"
 #include "party/party.h"
+#include "wire/stun.h"
+#include "wire/udp_relay.h"
 
 #define PATIENCE_MS 60000
 #define FRAMES      400
@@ -37,6 +40,15 @@ struct client {
     uint8_t id[NODE_ID_LEN], binding[32], nonce[32];
     uint32_t relay;
     bool up, down, welcome, joined, acked;
+    uint8_t udp_key[SIGNAL_UDP_KEY_LEN];
+    struct net_addr hub_udp; /* on loopback */
+    struct udp *udp;
+    bool heard, turn;
+    struct udp_relay got; /* the last message of the relay, or else */
+    struct net_addr mapped;
+    uint8_t datagram[2048];
+    size_t datagram_n;
+    struct net_addr heard_from;
     char why[256], error[64];
     struct buf out[8];
     bool out_binary[8];
@@ -129,6 +141,12 @@ static void on_text(void *arg, struct bytes text)
     } else if (s.type == SIGNAL_WELCOME) {
         c->welcome = true;
         c->relay = s.u.welcome.relay;
+        c->turn = s.u.welcome.has_turn;
+        memcpy(c->udp_key, s.u.welcome.udp_key, sizeof c->udp_key);
+        /* The hub says "where you have found me". */
+        for (size_t i = 0; i < s.u.welcome.udp_count; i++)
+            if (s.u.welcome.udp[i].family == 4 && net_addr_ip4(&s.u.welcome.udp[i]) == 0)
+                c->hub_udp = net_addr4(0x7f000001, s.u.welcome.udp[i].port);
     } else if (s.type == SIGNAL_LOG && s.u.log.op == LOG_OP_ACK) {
         c->acked = true;
     } else if (s.type == SIGNAL_PEER_LIST) {
@@ -243,7 +261,7 @@ static void stop(struct world *w)
 
 static struct hub_options options(void)
 {
-    struct hub_options o = {.listen = "127.0.0.1:0"};
+    struct hub_options o = {.listen = "127.0.0.1:0", .udp = ":0"};
     hub_limits_default(&o.limits);
     return o;
 }
@@ -346,6 +364,138 @@ static void frames_cross_the_hub(void **state)
     stop(&w);
 }
 
+/* ---- UDP ---- */
+
+static void on_datagram(void *arg, const struct net_addr *from, const struct net_addr *to, uint8_t *p,
+                        size_t n, size_t room)
+{
+    struct client *c = arg;
+    struct stun_message m;
+    memcpy(c->datagram, p, n);
+    c->datagram_n = n;
+    c->heard_from = *from;
+    c->heard = true;
+    if (stun_is(bytes_of(p, n)) && stun_read(&m, bytes_of(p, n)) == 0)
+        c->mapped = m.mapped;
+    else
+        assert_int_equal(udp_relay_read(&c->got, bytes_of(c->datagram, n)), 0);
+}
+
+static const struct udp_ops udp_client_ops = {.receive = on_datagram};
+
+static void hear(struct world *w, struct client *c)
+{
+    wait_for(w, &c->heard);
+    c->heard = false;
+    assert_true(net_addr_equal(&c->heard_from, &c->hub_udp));
+}
+
+static void ask_relay(struct world *w, struct client *c, struct udp_relay *m)
+{
+    uint8_t raw[UDP_RELAY_HEADER_LEN + UDP_RELAY_DATAGRAM_MAX];
+    size_t n = udp_relay_write(raw, sizeof raw, m, c->udp_key);
+    assert_true(n > 0);
+    assert_int_equal(udp_send(c->udp, &c->hub_udp, raw, n), 0);
+}
+
+static uint32_t bind_udp(struct world *w, struct client *c)
+{
+    struct net_addr here;
+    struct udp_relay m = {.kind = UDP_RELAY_BIND, .index = c->relay, .time_ms = 1};
+    ask_relay(w, c, &m);
+    hear(w, c);
+    assert_int_equal(c->got.kind, UDP_RELAY_CHALLENGE);
+    assert_true(udp_relay_verify(&c->got, c->udp_key));
+    m = c->got;
+    m.kind = UDP_RELAY_CONFIRM;
+    ask_relay(w, c, &m);
+    hear(w, c);
+    assert_int_equal(c->got.kind, UDP_RELAY_BOUND);
+    assert_true(udp_relay_verify(&c->got, c->udp_key));
+    here = udp_local(c->udp);
+    assert_true(net_addr_equal(&c->got.seen, &here));
+    assert_int_equal(c->got.lifetime_s, 120);
+    return c->got.token;
+}
+
+static void datagrams_cross_the_hub(void **state)
+{
+    struct world w;
+    struct hub_options o = options();
+    uint32_t tokens[2];
+    uint8_t raw[256], text[1200] = {4, 5, 6, [1199] = 7};
+    struct stun_writer sw;
+    start(&w, &o);
+    come_in(&w, 0);
+    come_in(&w, 1);
+    struct party *p = two_members(&w);
+    for (int i = 0; i < 2; i++) {
+        struct client *c = &w.clients[i];
+        struct net_addr here = net_addr4(0x7f000001, 0);
+        assert_int_not_equal(c->hub_udp.port, 0);
+        assert_false(c->turn);
+        assert_int_equal(udp_open(&c->udp, &w.loop, &here, UDP_DONT_FRAGMENT, &udp_client_ops, c), 0);
+        here = udp_local(c->udp);
+        stun_begin(&sw, raw, sizeof raw, STUN_REQUEST, STUN_BINDING, (uint8_t[STUN_TXID_LEN]){9});
+        stun_put(&sw, STUN_ATTR_SOFTWARE, bytes_of(text, 40));
+        struct bytes request = stun_end(&sw);
+        assert_int_equal(udp_send(c->udp, &c->hub_udp, request.p, request.n), 0);
+        hear(&w, c);
+        assert_true(net_addr_equal(&c->mapped, &here));
+        tokens[i] = bind_udp(&w, c);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct client *from = &w.clients[i], *to = &w.clients[1 - i];
+        struct udp_relay m = {.kind = UDP_RELAY_DATA, .index = to->relay, .token = tokens[i]};
+        m.datagram = bytes_of(text, sizeof text);
+        ask_relay(&w, from, &m);
+        hear(&w, to);
+        assert_int_equal(to->got.kind, UDP_RELAY_DATA);
+        assert_int_equal(to->got.index, from->relay);
+        assert_int_equal(to->got.datagram.n, sizeof text);
+        assert_memory_equal(to->got.datagram.p, text, sizeof text);
+    }
+    /* Who hangs up is bound no more, and the other is told. */
+    ws_client_close(w.clients[1].ws);
+    struct udp_relay m = {.kind = UDP_RELAY_KEEP, .index = w.clients[1].relay, .token = tokens[1]};
+    for (bool gone = false; !gone;) {
+        ask_relay(&w, &w.clients[1], &m);
+        hear(&w, &w.clients[1]);
+        gone = w.clients[1].got.kind == UDP_RELAY_UNBOUND;
+        assert_true(gone || w.clients[1].got.kind == UDP_RELAY_KEPT);
+    }
+    assert_int_equal(w.clients[1].got.code, UDP_RELAY_REBIND);
+    m = (struct udp_relay){.kind = UDP_RELAY_DATA, .index = w.clients[1].relay, .token = tokens[0]};
+    ask_relay(&w, &w.clients[0], &m);
+    hear(&w, &w.clients[0]);
+    assert_int_equal(w.clients[0].got.kind, UDP_RELAY_UNBOUND);
+    assert_int_equal(w.clients[0].got.code, UDP_RELAY_PEER_GONE);
+    udp_close(w.clients[0].udp);
+    udp_close(w.clients[1].udp);
+    party_free(p);
+    stop(&w);
+}
+
+static void a_turn_server_is_told_of(void **state)
+{
+    struct world w;
+    char path[] = "/tmp/warren-turn-XXXXXX";
+    struct hub_options o = options();
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "north\n", 6), 6);
+    close(fd);
+    o.udp = "none";
+    o.turn = "turns:turn.example.org:5349";
+    o.turn_secret = path;
+    start(&w, &o);
+    come_in(&w, 0);
+    assert_true(w.clients[0].turn);
+    assert_int_equal(w.clients[0].hub_udp.family, 0);
+    stop(&w);
+    unlink(path);
+}
+
 static void limits_are_felt(void **state)
 {
     struct world w;
@@ -414,6 +564,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_cross_the_hub),
+        cmocka_unit_test(datagrams_cross_the_hub),
+        cmocka_unit_test(a_turn_server_is_told_of),
         cmocka_unit_test(limits_are_felt),
         cmocka_unit_test(a_wrong_path_or_pin_gets_nowhere),
         cmocka_unit_test(the_second_connection_replaces_the_first),

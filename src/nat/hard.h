@@ -24,13 +24,14 @@
 #include "base/rng.h"
 #include "base/time.h"
 
-#define HARD_SOCKETS_MAX   256  /* opened by one search, in all; never used again in it */
-#define HARD_PROBES_FIRST  1024 /* of the birthday search: 98.3 % by then, */
-#define HARD_PROBES_MAX    2048 /* and 99.97 % by then; also the most that any search sends */
-#define HARD_RATE          200  /* probes a second */
-#define HARD_BURST         20   /* of them at once */
-#define HARD_OPEN_RATE     400  /* first checks a second from the many sockets of the hard side */
-#define HARD_SECONDS       10   /* one search, from the moment when both ends know the plan */
+#define HARD_SOCKETS_MAX 256 /* opened by one search, in all; never used again in it */
+/* Probes of one search. Birthday: 98.3 % after 1024, 99.97 % after all. Besides them go the hard side's
+ * checks. */
+#define HARD_PROBES_MAX    2048
+#define HARD_RATE          200 /* probes a second */
+#define HARD_BURST         20  /* of them at once */
+#define HARD_OPEN_RATE     400 /* first checks a second from the many sockets of the hard side */
+#define HARD_SECONDS       10  /* one search, from the moment when both ends know the plan */
 #define HARD_SECONDS_MAX   60
 #define HARD_RESEND        (10 * SEC) /* the hard side's checks again, so that its mappings stay */
 #define HARD_ROUND         (1 * SEC)  /* between rounds of prediction, each with fresh sockets */
@@ -38,17 +39,16 @@
 #define HARD_AHEAD         20         /* predicted ports: observed + delta x (1 .. this) */
 #define HARD_BEHIND        5          /* and observed - delta x (1 .. this) */
 #define HARD_BESIDE        4          /* a preserved port, and so many above it */
-#define HARD_FAN                                                                                             \
-    16 /* both counting: sockets in a round of the one end, each aiming at one port of the other's: */
-#define HARD_AIM_NEAR    12           /* so many steps ahead in odd rounds, */
-#define HARD_AIM_FAR     20           /* in even ones */
-#define HARD_LEAD        4            /* the other end's probes run HARD_AHEAD steps from so far ahead */
-#define HARD_OFFER_AGAIN (500 * MSEC) /* an unanswered offer is repeated, */
-#define HARD_OFFER_TRIES 6            /* so often in all */
-#define HARD_GRACE       (3 * SEC)    /* the peer says that it found a way: so long for our own proof of it */
-#define HARD_PORT_LOWEST 1024
-#define HARD_MESSAGE_MAX 64
-#define HARD_DELTA_MAX   64 /* a larger step is taken for chance: HARD_RANDOM */
+#define HARD_FAN           16 /* both hard: sockets of one end in a round, a probe each; the ports they go to: */
+#define HARD_AIM_NEAR      12           /* so many steps ahead in odd rounds, */
+#define HARD_AIM_FAR       20           /* in even ones */
+#define HARD_LEAD          4            /* the other end's probes run HARD_AHEAD steps from so far ahead */
+#define HARD_OFFER_AGAIN   (500 * MSEC) /* an unanswered offer is repeated, */
+#define HARD_OFFER_TRIES   6            /* so often in all */
+#define HARD_GRACE         (3 * SEC) /* the peer says that it found a way: so long for our own proof of it */
+#define HARD_PORT_LOWEST   1024
+#define HARD_MESSAGE_MAX   64
+#define HARD_DELTA_MAX     64 /* a larger step is taken for chance: HARD_RANDOM */
 
 /* ---- What is known of one side's NAT, and what follows. */
 
@@ -69,9 +69,11 @@ struct hard_nat {
     struct net_addr mapped; /* IPv4. Easy: the main socket's address outside, which the checks go to. Hard:
                                the address counts, the port is what was observed last. */
 };
-/* Ports given to flows of fresh sockets to different destinations, in their order, with the local ports: what
- * kind of mapping that is. count >= 2; two equal observations of one socket (same local port) mean easy. */
-enum hard_mapping hard_classify(const uint16_t *local, const uint16_t *mapped, size_t count, int16_t *delta);
+/* What discovery says (nat/discover.h) in these terms: UNKNOWN where it does not know whether the mapping
+ * depends on the destination's address, RANDOM where it does and how ports are chosen is not known (the
+ * birthday search works against any). IPv4 only. */
+struct nat_behaviour;
+struct hard_nat hard_nat_of(const struct nat_behaviour *b);
 
 enum hard_kind {
     HARD_NOT_NEEDED, /* both easy: ordinary checks do it */

@@ -1,8 +1,8 @@
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "nat/discover.h"
 #include "nat/hard.h"
 
 /* ---- Kinds of NAT and what follows from a pair of them. */
@@ -21,49 +21,29 @@ const char *hard_kind_name(enum hard_kind k)
     return (unsigned)k < HARD_KIND_COUNT ? names[k] : "?";
 }
 
-static unsigned common_divisor(unsigned a, unsigned b)
+static void per_destination(struct hard_nat *n, enum nat_port_choice ports, int delta)
 {
-    while (b) {
-        unsigned rest = a % b;
-        a = b;
-        b = rest;
+    bool step = delta != 0 && delta >= -HARD_DELTA_MAX && delta <= HARD_DELTA_MAX;
+    n->mapping = HARD_RANDOM;
+    if (ports == NAT_CHOICE_KEPT)
+        n->mapping = HARD_PRESERVING;
+    if (ports == NAT_CHOICE_SEQUENTIAL && step) {
+        n->mapping = HARD_SEQUENTIAL;
+        n->delta = (int16_t)delta;
     }
-    return a;
 }
 
-/* Flows of others take ports in between, so steps are multiples of the delta: their common divisor is the
- * guess. */
-static int16_t common_step(const uint16_t *mapped, size_t count)
+struct hard_nat hard_nat_of(const struct nat_behaviour *b)
 {
-    unsigned step = 0;
-    int sign = 0;
-    for (size_t i = 1; i < count; i++) {
-        int d = (int)mapped[i] - (int)mapped[i - 1];
-        if (d == 0 || abs(d) > HARD_DELTA_MAX || (sign && (d > 0) != (sign > 0)))
-            return 0;
-        sign = d > 0 ? 1 : -1;
-        step = common_divisor((unsigned)abs(d), step);
-    }
-    return (int16_t)(sign * (int)step);
-}
-
-enum hard_mapping hard_classify(const uint16_t *local, const uint16_t *mapped, size_t count, int16_t *delta)
-{
-    size_t kept = 0;
-    *delta = 0;
-    if (count < 2)
-        return HARD_UNKNOWN;
-    for (size_t i = 0; i < count; i++) {
-        kept += local[i] == mapped[i];
-        for (size_t j = 0; j < i; j++) {
-            if (local[i] == local[j] && mapped[i] == mapped[j])
-                return HARD_EASY;
-        }
-    }
-    if (kept * 2 >= count)
-        return HARD_PRESERVING;
-    *delta = common_step(mapped, count);
-    return *delta ? HARD_SEQUENTIAL : HARD_RANDOM;
+    struct hard_nat n = {.mapping = HARD_UNKNOWN};
+    if (b->family != 4 || b->mapped.family != 4)
+        return n;
+    n.mapped = b->mapped;
+    if (b->translated == NAT_ANSWER_NO || b->mapping == NAT_DEPENDS_NOT)
+        n.mapping = HARD_EASY;
+    else if (b->mapping == NAT_DEPENDS_ADDRESS || b->mapping == NAT_DEPENDS_PORT)
+        per_destination(&n, b->ports, b->port_delta);
+    return n;
 }
 
 static bool easy(enum hard_mapping m)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nat/discover.h"
 #include "nat/hard.h"
 
 #define START (100 * SEC)
@@ -22,34 +23,39 @@ static struct hard_nat nat(enum hard_mapping mapping, int delta, uint32_t ip, ui
 
 /* ---- Kinds and plans. */
 
-static void observations_are_classified(void **state)
+static void discovery_is_understood(void **state)
 {
     static const struct {
-        uint16_t local[5], mapped[5];
-        size_t count;
-        enum hard_mapping mapping;
+        enum nat_answer translated;
+        enum nat_depends depends;
+        enum nat_port_choice ports;
         int delta;
+        enum hard_mapping mapping;
     } cases[] = {
-        {{1000, 1001, 1002}, {5000, 5001, 5002}, 3, HARD_SEQUENTIAL, 1},
-        {{1000, 1001, 1002}, {5000, 5003, 5004}, 3, HARD_SEQUENTIAL, 1},
-        {{1000, 1001, 1002, 1003}, {5000, 5002, 5006, 5008}, 4, HARD_SEQUENTIAL, 2},
-        {{1000, 1001, 1002}, {5000, 4999, 4997}, 3, HARD_SEQUENTIAL, -1},
-        {{1000, 1001, 1002}, {5000, 5001, 5000}, 3, HARD_RANDOM, 0},
-        {{1000, 1001, 1002}, {5000, 61000, 2000}, 3, HARD_RANDOM, 0},
-        {{1000, 1001, 1002}, {5000, 5065, 5066}, 3, HARD_RANDOM, 0},
-        {{1000, 1001, 1002}, {1000, 1001, 1002}, 3, HARD_PRESERVING, 0},
-        {{1000, 1001, 1002, 1003}, {1000, 40000, 1002, 1003}, 4, HARD_PRESERVING, 0},
-        {{1000, 1001, 1002, 1003}, {1000, 40000, 2, 30000}, 4, HARD_RANDOM, 0},
-        {{1000, 1000}, {5000, 5000}, 2, HARD_EASY, 0},
-        {{1000, 1000}, {5000, 5001}, 2, HARD_SEQUENTIAL, 1},
-        {{1000}, {5000}, 1, HARD_UNKNOWN, 0},
+        {NAT_ANSWER_NO, NAT_DEPENDS_UNKNOWN, NAT_CHOICE_UNKNOWN, 0, HARD_EASY},
+        {NAT_ANSWER_YES, NAT_DEPENDS_NOT, NAT_CHOICE_RANDOM, 0, HARD_EASY},
+        {NAT_ANSWER_YES, NAT_DEPENDS_UNKNOWN, NAT_CHOICE_SEQUENTIAL, 1, HARD_UNKNOWN},
+        {NAT_ANSWER_YES, NAT_DEPENDS_NOT_PORT, NAT_CHOICE_RANDOM, 0, HARD_UNKNOWN},
+        {NAT_ANSWER_YES, NAT_DEPENDS_ADDRESS, NAT_CHOICE_KEPT, 0, HARD_PRESERVING},
+        {NAT_ANSWER_YES, NAT_DEPENDS_PORT, NAT_CHOICE_SEQUENTIAL, -2, HARD_SEQUENTIAL},
+        {NAT_ANSWER_YES, NAT_DEPENDS_PORT, NAT_CHOICE_SEQUENTIAL, HARD_DELTA_MAX + 1, HARD_RANDOM},
+        {NAT_ANSWER_YES, NAT_DEPENDS_PORT, NAT_CHOICE_RANDOM, 0, HARD_RANDOM},
+        {NAT_ANSWER_YES, NAT_DEPENDS_PORT, NAT_CHOICE_UNKNOWN, 0, HARD_RANDOM},
     };
+    struct nat_behaviour b = {.family = 4, .udp = NAT_ANSWER_YES, .mapped = net_addr4(0xC0000201, 77)};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int16_t delta = 77;
-        assert_int_equal(hard_classify(cases[i].local, cases[i].mapped, cases[i].count, &delta),
-                         cases[i].mapping);
-        assert_int_equal(delta, cases[i].delta);
+        b.translated = cases[i].translated;
+        b.mapping = cases[i].depends;
+        b.ports = cases[i].ports;
+        b.port_delta = cases[i].delta;
+        struct hard_nat n = hard_nat_of(&b);
+        assert_int_equal(n.mapping, cases[i].mapping);
+        assert_int_equal(n.delta, n.mapping == HARD_SEQUENTIAL ? cases[i].delta : 0);
+        assert_true(net_addr_equal(&n.mapped, &b.mapped));
     }
+    b.family = 6;
+    assert_int_equal(hard_nat_of(&b).mapping, HARD_UNKNOWN);
+    assert_int_equal(hard_nat_of(&b).mapped.family, 0);
 }
 
 static void plans_follow_from_both_sides(void **state)
@@ -555,7 +561,7 @@ static void keys_are_the_same_from_both_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(observations_are_classified),
+        cmocka_unit_test(discovery_is_understood),
         cmocka_unit_test(plans_follow_from_both_sides),
         cmocka_unit_test(addresses_are_needed),
         cmocka_unit_test(messages_come_back),

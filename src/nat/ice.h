@@ -24,7 +24,6 @@
 #define ICE_REMOTE_MAX    48
 #define ICE_PAIRS_MAX     100 /* RFC 8445 section 6.1.2.5; the lowest priorities are discarded */
 #define ICE_TRIGGERED_MAX 64
-#define ICE_PROBES_MAX    2048 /* ice_probe's remembered at once; the oldest is forgotten */
 #define ICE_EARLY_MAX     16 /* checks that came before the remote credentials, remembered to be triggered */
 #define ICE_TA                                                                                               \
     (5 * MSEC) /* pacing: RFC 8445 section 14.2 allows 5 ms where the network is known; first ICE_BURST at   \
@@ -72,6 +71,8 @@ struct ice_config {
     struct rng rng;
 };
 struct ice;
+/* NULL without memory, or for credentials that ice_remote_credentials would refuse (fewer than 4 and 22
+ * characters, a colon, white space). */
 struct ice *ice_new(const struct ice_config *c, usec_t now);
 void ice_free(struct ice *a);
 /* 0, -ENOSPC, -EEXIST (same address and base: known), -EINVAL (no address that one can send to). */
@@ -81,10 +82,12 @@ void ice_remove_base(struct ice *a, uint32_t base, usec_t now);
 void ice_local_done(struct ice *a, usec_t now); /* no more local candidates */
 int ice_remote_credentials(struct ice *a, const struct ice_credentials *c,
                            usec_t now); /* 0, -EINVAL, -EALREADY (others were set: restart) */
-int ice_add_remote(struct ice *a, const struct ice_candidate *c, usec_t now); /* as ice_add_local */
-void ice_remote_done(struct ice *a, usec_t now);                              /* end-of-candidates */
+/* As ice_add_local; -EINVAL also for a peer-reflexive one. */
+int ice_add_remote(struct ice *a, const struct ice_candidate *c, usec_t now);
+void ice_remote_done(struct ice *a, usec_t now); /* end-of-candidates */
 /* New credentials, checks begin anew (RFC 8445 section 9); the selected pair stays usable until another is
- * selected. Local candidates stay. */
+ * selected, and its consent checks go on under the credentials before. Local candidates stay. Credentials
+ * that ice_new would refuse change nothing. */
 void ice_restart(struct ice *a, const struct ice_credentials *local, usec_t now);
 
 /* A STUN datagram that came on base. true: it was this agent's (by user name or transaction) and was taken.
@@ -122,8 +125,12 @@ usec_t ice_wake(const struct ice *a);
 void ice_tick(struct ice *a, usec_t now);
 
 /* A check outside the check list and its pacing, for searches through hard NATs: from base to an address that
- * is no candidate. An answer makes a valid pair with a peer-reflexive remote candidate. 0, -ENOTCONN before
- * the remote credentials, -ENOBUFS (output queue full: pull). */
+ * is no candidate. base may be one that no candidate was added for (the many sockets of a search): then it
+ * gets a peer-reflexive one, not told, when the peer is reached over it, by this or by its own check, and
+ * ice_remove_base forgets it. Nothing is kept of a probe (its transaction id proves itself, for 30 s), and it
+ * is not repeated. An answer makes a valid pair with a peer-reflexive remote candidate. 0, -EINVAL (no
+ * address that one can send to), -ENOTCONN before the remote credentials, -ENOBUFS (64 messages wait: pull).
+ */
 int ice_probe(struct ice *a, uint32_t base, const struct net_addr *to, usec_t now);
 
 enum ice_state {

@@ -53,28 +53,63 @@ static void foundation_make(struct ice_candidate *c)
     snprintf(c->foundation, sizeof c->foundation, "%u", h);
 }
 
+static bool local_in_use(const struct ice *a, size_t local)
+{
+    for (size_t i = 0; i < a->pair_count; i++)
+        if (a->pairs[i].local == local && a->pairs[i].state == CHECK_SUCCEEDED)
+            return true;
+    return false;
+}
+
+/* A free slot, else that of a learnt one over which nothing works; -1: none. */
+static int local_room(struct ice *a)
+{
+    int slot = -1;
+    for (size_t i = 0; i < ICE_LOCAL_MAX; i++)
+        if (!a->locals[i].used)
+            return (int)i;
+        else if (a->locals[i].c.addr.port == 0 && slot < 0 && !local_in_use(a, i))
+            slot = (int)i;
+    if (slot >= 0) {
+        ice_pairs_drop_local(a, (size_t)slot);
+        a->locals[slot].used = false;
+    }
+    return slot;
+}
+
 int ice_add_local(struct ice *a, const struct ice_candidate *c, usec_t now)
 {
     if (!candidate_ok(c))
         return -EINVAL;
-    struct ice_local *free_slot = NULL;
-    for (size_t i = 0; i < ICE_LOCAL_MAX; i++) {
-        struct ice_local *l = &a->locals[i];
-        if (!l->used)
-            free_slot = free_slot ? free_slot : l;
-        else if (l->c.base == c->base && net_addr_equal(&l->c.addr, &c->addr))
+    for (size_t i = 0; i < ICE_LOCAL_MAX; i++)
+        if (a->locals[i].used && a->locals[i].c.base == c->base &&
+            net_addr_equal(&a->locals[i].c.addr, &c->addr))
             return -EEXIST;
-    }
-    if (!free_slot)
+    int slot = local_room(a);
+    if (slot < 0)
         return -ENOSPC;
-    *free_slot = (struct ice_local){.used = true, .c = *c};
-    if (!free_slot->c.priority)
-        free_slot->c.priority = ice_priority(c->type, c->mapped, c->preference);
-    foundation_make(&free_slot->c);
+    struct ice_local *l = &a->locals[slot];
+    *l = (struct ice_local){.used = true, .c = *c};
+    if (!l->c.priority)
+        l->c.priority = ice_priority(c->type, c->mapped, c->preference);
+    foundation_make(&l->c);
     a->news = now;
     ice_pairs_for_base(a, c->base);
     ice_run(a, now);
     return 0;
+}
+
+int ice_local_learn(struct ice *a, uint32_t base, uint8_t family)
+{
+    int slot = local_room(a);
+    if (slot < 0)
+        return -1;
+    struct ice_candidate *c = &a->locals[slot].c;
+    *c = (struct ice_candidate){.type = ICE_PEER_REFLEXIVE, .addr = {.family = family}, .base = base};
+    c->priority = ice_priority(ICE_PEER_REFLEXIVE, false, 0);
+    foundation_make(c);
+    a->locals[slot].used = true;
+    return slot;
 }
 
 void ice_remove_base(struct ice *a, uint32_t base, usec_t now)
@@ -130,7 +165,7 @@ int ice_local_for(const struct ice *a, uint32_t base, const struct net_addr *to,
             continue;
         if (any < 0 || c->priority > a->locals[any].c.priority)
             any = (int)i;
-        if (scopes_fit(c, to) && (best < 0 || c->priority > a->locals[best].c.priority))
+        if (c->addr.port && scopes_fit(c, to) && (best < 0 || c->priority > a->locals[best].c.priority))
             best = (int)i;
     }
     return best < 0 && reached ? any : best;
@@ -199,13 +234,13 @@ static int remote_room(struct ice *a)
     return slot;
 }
 
-int ice_remote_learn(struct ice *a, const struct net_addr *addr, uint32_t priority, usec_t now)
+int ice_remote_learn(struct ice *a, const struct net_addr *addr, uint32_t priority, bool proven, usec_t now)
 {
     int slot = ice_remote_find(a, addr);
     if (slot >= 0 || !addr_ok(addr))
         return slot;
     usec_t at = a->learn_at > now ? a->learn_at : now;
-    if (at <= now + (ICE_LEARN_BURST - 1) * ICE_LEARN_EVERY)
+    if (proven || at <= now + (ICE_LEARN_BURST - 1) * ICE_LEARN_EVERY)
         slot = remote_room(a);
     if (slot < 0) {
         a->discarded++;

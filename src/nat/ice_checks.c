@@ -263,7 +263,7 @@ int ice_probe(struct ice *a, uint32_t base, const struct net_addr *to, usec_t no
     if (!a->has_peer)
         return -ENOTCONN;
     int local = ice_local_for(a, base, to, false);
-    if (local < 0 || to->port == 0 || net_addr_scope(to) == NET_NONE)
+    if (to->port == 0 || net_addr_scope(to) == NET_NONE)
         return -EINVAL;
     if (a->queue_count >= ICE_PROBE_QUEUE_MAX)
         return -ENOBUFS;
@@ -340,7 +340,6 @@ static void check_answered(struct ice *a, struct check_pair *p, struct ice_tx tx
     }
     a->checks_answered++;
     p->rtt = usec_since(in->now, tx.sent);
-    p->heard = in->now;
     p->mapped = in->m->mapped;
     if (!ice_local_known(a, p->base, &p->mapped, &p->mapped_type, &p->mapped_priority)) {
         p->mapped_type = ICE_PEER_REFLEXIVE;
@@ -351,7 +350,7 @@ static void check_answered(struct ice *a, struct check_pair *p, struct ice_tx tx
 
 static void probe_answered(struct ice *a, usec_t age, const struct arrival *in)
 {
-    int remote = ice_remote_learn(a, in->from, ice_priority(ICE_PEER_REFLEXIVE, false, 0), in->now);
+    int remote = ice_remote_learn(a, in->from, ice_priority(ICE_PEER_REFLEXIVE, false, 0), true, in->now);
     struct check_pair *p = remote < 0 ? NULL : ice_pair_make(a, in->base, (size_t)remote, true);
     if (!p)
         return;
@@ -446,11 +445,10 @@ static bool role_settled(struct ice *a, const struct stun_message *m)
 
 void ice_request_learn(struct ice *a, const struct ice_early *e, usec_t now)
 {
-    int remote = ice_remote_learn(a, &e->from, e->priority, now);
+    int remote = ice_remote_learn(a, &e->from, e->priority, false, now);
     struct check_pair *p = remote < 0 ? NULL : ice_pair_make(a, e->base, (size_t)remote, true);
     if (!p)
         return;
-    p->heard = now;
     a->news = now;
     ice_pair_trigger(a, p);
     if (e->use_candidate && !a->controlling)
@@ -528,10 +526,6 @@ static bool request_input(struct ice *a, const struct arrival *in)
         a->requests_refused++;
         return true;
     }
-    struct ice_choice *s = &a->selected;
-    if (s->there && s->old != current && s->pair.base == in->base &&
-        net_addr_equal(&s->pair.remote, in->from))
-        s->heard = in->now;
     if (current)
         request_genuine(a, in, theirs);
     else

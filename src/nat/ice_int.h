@@ -17,12 +17,13 @@
 #define ICE_EVENTS_MAX      32
 #define ICE_LAST_WAIT       16 /* RTOs after the last retransmission: Rm of RFC 8489 section 6.2.1 */
 #define ICE_HOLD_TRIES      2  /* a check sent so often unanswered no longer holds back its foundation */
-#define ICE_PROBE_LIFE      (30 * SEC)        /* answers to older probes are refused */
-#define ICE_SILENT          (2 * ICE_CONSENT) /* a selected pair so long unheard yields to a worse nominated one */
+#define ICE_PROBE_LIFE      (30 * SEC) /* answers to older probes are refused */
+#define ICE_NOMINATION_LIFE                                                                                  \
+    (2 * ICE_CONSENT) /* a selected pair not nominated again for so long yields to a worse one that is */
 #define ICE_LEARN_BURST                                                                                      \
     32 /* peer-reflexive remote candidates: two symmetric NATs would make new ones for ever */
-#define ICE_LEARN_EVERY MINUTE /* and then one so often */
-#define ICE_TX_LEN      8      /* of a transaction id, behind the agent's prefix */
+#define ICE_LEARN_EVERY (30 * SEC) /* and then one so often */
+#define ICE_TX_LEN      8          /* of a transaction id, behind the agent's prefix */
 #define ICE_PREFIX_LEN  4
 #define ICE_MESSAGE_MAX 256 /* of ours */
 
@@ -67,7 +68,6 @@ struct check_pair {
     uint32_t mapped_priority;
     uint64_t valid_priority;
     usec_t rtt;
-    usec_t heard; /* the last authenticated message over it; 0: none */
 };
 
 struct ice_early {
@@ -101,7 +101,7 @@ struct ice_choice {
     bool there;
     bool old; /* of the generation before the restart */
     struct ice_pair pair;
-    usec_t heard;
+    usec_t nominated; /* when it was last */
     usec_t consent_due, consent_until;
     struct ice_asked asked[ICE_CONSENT_KEPT];
     size_t asked_next;
@@ -157,14 +157,18 @@ void ice_run(struct ice *a, usec_t now);
 /* The slot of the best local candidate of base that may talk to `to`, or -1. reached: something came from
  * there, so that scopes need not be judged. */
 int ice_local_for(const struct ice *a, uint32_t base, const struct net_addr *to, bool reached);
+/* A local candidate for a transport that has none of this family, over which the peer is reached all the same
+ * (searches through hard NATs use many): peer-reflexive, without address. The slot, or -1. */
+int ice_local_learn(struct ice *a, uint32_t base, uint8_t family);
 /* The type and priority that our address `mapped`, seen through base, has; false: it is a new, peer-reflexive
  * one. */
 bool ice_local_known(const struct ice *a, uint32_t base, const struct net_addr *mapped, enum ice_type *type,
                      uint32_t *priority);
 /* The slot, or -1. */
 int ice_remote_find(const struct ice *a, const struct net_addr *addr);
-/* Learns a peer-reflexive one (RFC 8445 section 7.3.1.3). The slot, or -1 where there is no room. */
-int ice_remote_learn(struct ice *a, const struct net_addr *addr, uint32_t priority, usec_t now);
+/* Learns a peer-reflexive one (RFC 8445 section 7.3.1.3). proven: it answered, so that its number is no
+ * matter. The slot, or -1 where there is no room. */
+int ice_remote_learn(struct ice *a, const struct net_addr *addr, uint32_t priority, bool proven, usec_t now);
 
 /* ---- ice_pairs.c */
 struct check_pair *ice_pair_find(struct ice *a, uint32_t base, const struct net_addr *remote);
@@ -172,6 +176,7 @@ struct check_pair *ice_pair_find(struct ice *a, uint32_t base, const struct net_
 struct check_pair *ice_pair_make(struct ice *a, uint32_t base, size_t remote, bool reached);
 void ice_pairs_for_remote(struct ice *a, size_t remote);
 void ice_pairs_for_base(struct ice *a, uint32_t base);
+void ice_pairs_drop_local(struct ice *a, size_t local);
 void ice_pairs_drop_remote(struct ice *a, size_t remote);
 void ice_pairs_drop_base(struct ice *a, uint32_t base);
 /* Priorities anew: the role or a candidate changed. */

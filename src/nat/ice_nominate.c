@@ -22,21 +22,21 @@ static void pair_select(struct ice *a, const struct check_pair *p, usec_t now)
     if (!again) {
         a->selected = (struct ice_choice){.there = true};
         a->selected.consent_due = now + consent_interval(a);
+        a->selected.consent_until = now + ICE_CONSENT_LIFE; /* from here on answers alone prolong it */
     }
     ice_pair_describe(a, p, &a->selected.pair);
-    a->selected.heard = now;
-    a->selected.consent_until = now + ICE_CONSENT_LIFE;
+    a->selected.nominated = now;
     if (!again)
         ice_event_put(a, ICE_EVENT_SELECTED, &a->selected.pair);
 }
 
-/* Of several nominated pairs the best one counts (RFC 8445 section 8.1.1 allows several; section 5.1 of RFC
- * 5245 made them the rule), unless nothing is heard over it any more. */
+/* Of several nominated pairs the best one counts: RFC 5245 let peers nominate all that they check, and many
+ * do. But one that nominates a worse pair long after means it. */
 static void nominated_consider(struct ice *a, const struct check_pair *p, usec_t now)
 {
     const struct ice_choice *s = &a->selected;
     if (!s->there || s->old || is_selected(a, p) || p->valid_priority > s->pair.priority ||
-        usec_since(now, s->heard) > ICE_SILENT)
+        usec_since(now, s->nominated) > ICE_NOMINATION_LIFE)
         pair_select(a, p, now);
 }
 
@@ -186,7 +186,6 @@ void ice_consent_answered(struct ice *a, struct ice_asked *asked, usec_t now)
     struct ice_choice *s = &a->selected;
     asked->used = false;
     s->pair.rtt = usec_since(now, asked->sent);
-    s->heard = now;
     s->consent_until = now + ICE_CONSENT_LIFE;
     a->checks_answered++;
     struct check_pair *p = s->old ? NULL : ice_pair_find(a, s->pair.base, &s->pair.remote);

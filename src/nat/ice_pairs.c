@@ -81,6 +81,8 @@ struct check_pair *ice_pair_make(struct ice *a, uint32_t base, size_t remote, bo
     const struct net_addr *to = &a->remotes[remote].c.addr;
     struct check_pair *p = ice_pair_find(a, base, to);
     int local = ice_local_for(a, base, to, reached);
+    if (local < 0 && reached && !p)
+        local = ice_local_learn(a, base, to->family);
     if (local < 0)
         return p;
     struct check_pair fresh = {.base = base, .local = (size_t)local, .remote = remote};
@@ -110,6 +112,13 @@ void ice_pairs_for_base(struct ice *a, uint32_t base)
         if (a->remotes[i].used &&
             (a->remotes[i].c.type != ICE_PEER_REFLEXIVE || ice_pair_find(a, base, &a->remotes[i].c.addr)))
             ice_pair_make(a, base, i, false);
+}
+
+void ice_pairs_drop_local(struct ice *a, size_t local)
+{
+    for (size_t i = a->pair_count; i-- > 0;)
+        if (a->pairs[i].local == local)
+            pair_drop(a, &a->pairs[i]);
 }
 
 void ice_pairs_drop_remote(struct ice *a, size_t remote)

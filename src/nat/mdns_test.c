@@ -324,6 +324,24 @@ static void new_ports_are_told(void **state)
     assert_int_equal(l.event_count[1], 2);
 }
 
+static void hasty_changes_are_announced_once_a_second(void **state)
+{
+    size_t said = 0;
+    make(0);
+    join(0, PARTY, 3);
+    mdns_start(l.nodes[0], l.now);
+    run(START + 20 * SEC);
+    forget();
+    for (uint16_t i = 0; i < 40; i++) {
+        mdns_ports(l.nodes[0], (uint16_t)(100 + i), 0, l.now);
+        run(l.now + 50 * MSEC);
+    }
+    run(l.now + 5 * SEC);
+    for (size_t i = 0; i < l.sent_count; i++)
+        said += l.sent[i].family == 4 && l.sent[i].data[2] & 0x80;
+    assert_int_equal(said, 4); /* at 0, 1, 2 and 3 s */
+}
+
 static void a_party_that_is_left_is_taken_back(void **state)
 {
     three();
@@ -675,6 +693,7 @@ int main(void)
         WITH(goodbye_is_heard),
         WITH(silence_ends_it),
         WITH(new_ports_are_told),
+        WITH(hasty_changes_are_announced_once_a_second),
         WITH(a_party_that_is_left_is_taken_back),
         WITH(questions_and_announcements_have_their_times),
         WITH(queries_are_answered),

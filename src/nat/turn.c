@@ -290,7 +290,8 @@ int turn_start(struct turn *t, usec_t now)
         t->server = t->configured;
         t->redirected = false;
     }
-    t->has_key = t->cleared = false;
+    t->has_key = false;
+    t->mismatches = 0;
     t->stream.n = t->stream_at = 0;
     t->state = TURN_ALLOCATING;
     t->refresh_at = t->expires = USEC_NEVER;
@@ -370,17 +371,26 @@ static void main_done(struct turn *t, const struct stun_message *m, usec_t now)
     }
 }
 
+/* 437 to Allocate: what an earlier run of ours left at this address goes first. Servers take a while to
+ * forget it (coturn a second or two), so it is asked for again and again. */
+static void mismatched(struct turn *t, usec_t now)
+{
+    if (t->mismatches++ == 0) {
+        ask(t, TURN_ASK_CLEAR, now);
+        return;
+    }
+    ask(t, TURN_ASK_ALLOCATE, now);
+    t->tx.due = now + TURN_MISMATCH_WAIT;
+}
+
 static void main_failed(struct turn *t, uint16_t code, usec_t now)
 {
     switch (t->ask) {
     case TURN_ASK_ALLOCATE:
-        /* What an earlier run of ours left at this address goes first. */
-        if (code == 437 && t->has_key && !t->cleared) {
-            t->cleared = true;
-            ask(t, TURN_ASK_CLEAR, now);
-        } else {
+        if (code == 437 && t->mismatches < TURN_MISMATCHES_MAX)
+            mismatched(t, now);
+        else
             fail(t, code, turn_code_text(code));
-        }
         break;
     case TURN_ASK_REFRESH:
         if (code == 0 || code >= 500)
@@ -389,7 +399,10 @@ static void main_failed(struct turn *t, uint16_t code, usec_t now)
             turn_lose(t, code, turn_code_text(code));
         break;
     case TURN_ASK_CLEAR:
-        fail(t, 437, turn_code_text(437));
+        if (code == 437)
+            mismatched(t, now);
+        else
+            fail(t, code ? code : 437, turn_code_text(code ? code : 437));
         break;
     case TURN_ASK_RELEASE:
         end(t, TURN_EVENT_RELEASED, code, "");

@@ -49,6 +49,8 @@
 #define TURN_EVICT_IDLE       (30 * SEC)  /* a permission unused for so long makes room for another in a full table */
 #define TURN_KEEPALIVE        (25 * SEC)  /* a Binding indication when nothing else was sent: holds NAT mappings on the way */
 #define TURN_BIND_AFTER       8
+#define TURN_MISMATCHES_MAX   12 /* an old allocation at our address is ended, then waited for so often */
+#define TURN_MISMATCH_WAIT    (250 * MSEC)
 #define TURN_CHALLENGES_MAX   4 /* 401 and 438 in a row for one request */
 
 enum turn_transport { TURN_UDP, TURN_STREAM };

@@ -51,7 +51,8 @@ struct turn {
     struct rng rng;
     enum turn_state state;
 
-    bool has_key, integrity256, sha256, redirected, cleared;
+    bool has_key, integrity256, sha256, redirected;
+    unsigned mismatches; /* 437 in answer to this start's Allocate */
     uint8_t key[TURN_KEY_MAX];
     size_t key_len, realm_len, nonce_len, algorithms_len;
     uint8_t realm[TURN_REALM_MAX], nonce[TURN_NONCE_MAX], algorithms[TURN_ALGORITHMS_MAX];

@@ -422,9 +422,11 @@ static void refusals_have_words(void **state)
             struct world w;
             init(&w, stream);
             w.s.fail_code = rows[i].code;
-            w.s.fail_times = 10;
+            w.s.fail_times = 20;
             make(&w, "secret");
             pump(&w);
+            if (rows[i].code == 437) /* it is asked for again for a while */
+                run(&w, TURN_MISMATCHES_MAX * TURN_MISMATCH_WAIT);
             assert_int_equal(w.seen[TURN_EVENT_FAILED], 1);
             assert_int_equal(w.last[TURN_EVENT_FAILED].code, rows[i].code);
             assert_non_null(strstr(w.last[TURN_EVENT_FAILED].why, rows[i].words));
@@ -579,6 +581,19 @@ static void what_an_earlier_run_left(void **state)
     make(&w, "secret");
     pump(&w);
     assert_int_equal(w.s.requests[STUN_REFRESH], 1);
+    assert_int_equal(turn_state(w.t), TURN_READY);
+    turn_free(w.t);
+    /* A server that takes its time to forget. */
+    init(&w, false);
+    w.s.allocated = true;
+    w.s.fail_code = 437;
+    w.s.fail_method = STUN_ALLOCATE;
+    w.s.fail_times = 6;
+    make(&w, "secret");
+    run(&w, 5 * TURN_MISMATCH_WAIT);
+    assert_int_equal(w.s.requests[STUN_REFRESH], 1);
+    assert_int_equal(turn_state(w.t), TURN_ALLOCATING);
+    run(&w, TURN_MISMATCH_WAIT);
     assert_int_equal(turn_state(w.t), TURN_READY);
     turn_free(w.t);
 }

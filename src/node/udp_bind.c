@@ -30,6 +30,8 @@ static bool bind_address(const struct node *n, size_t server, struct net_addr *t
 static void bind_write(struct node *n, struct udp_bind *b, enum udp_relay_kind kind)
 {
     uint8_t out[UDP_RELAY_BIND_LEN];
+    if (kind == UDP_RELAY_BIND)
+        b->time_ms++; /* one sent again is another one: an old one is a replay to the hub */
     struct udp_relay m = {.kind = kind, .index = n->link.relay, .time_ms = b->time_ms, .token = b->token};
     memcpy(m.nonce, b->nonce, sizeof m.nonce);
     memcpy(m.cookie, b->cookie, sizeof m.cookie);
@@ -120,6 +122,13 @@ void relay_way_wish(struct node *n, struct node_peer *p, usec_t now)
         way_prove(n, p, w, now);
 }
 
+static void relay_ways_wish(struct node *n, usec_t now)
+{
+    for (size_t i = 0; i < n->peer_slots; i++)
+        if (n->peers[i] && !n->peers[i]->doomed)
+            relay_way_wish(n, n->peers[i], now);
+}
+
 static void bind_bound(struct node *n, const struct udp_relay *m, usec_t now)
 {
     struct udp_bind *b = &n->underlay->bind;
@@ -130,9 +139,7 @@ static void bind_bound(struct node *n, const struct udp_relay *m, usec_t now)
     b->lifetime = (usec_t)m->lifetime_s * SEC;
     bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
     underlay_reflexive(n, underlay_socket(n, b->to.family), &m->seen, now);
-    for (size_t i = 0; i < n->peer_slots; i++)
-        if (n->peers[i] && !n->peers[i]->doomed)
-            relay_way_wish(n, n->peers[i], now);
+    relay_ways_wish(n, now);
 }
 
 static void bind_unbound(struct node *n, const struct udp_relay *m, usec_t now)
@@ -173,6 +180,7 @@ static void bind_message(struct node *n, const struct udp_relay *m, usec_t now)
         if (b->state == BIND_BOUND && m->token == b->token) {
             b->tries = 0;
             bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
+            relay_ways_wish(n, now); /* those that were not bound when they were asked */
         }
         break;
     case UDP_RELAY_UNBOUND:

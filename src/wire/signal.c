@@ -229,13 +229,46 @@ static void read_login(struct signal *s, struct fields *f)
         f->bad = true;
 }
 
+static void read_udp(struct signal *s, const json_t *o, struct fields *f)
+{
+    struct fields uf = {.o = o, .bad = !json_is_object(o)};
+    get_base64(&uf, "key", s->u.welcome.udp_key, SIGNAL_UDP_KEY_LEN);
+    const json_t *list = field(&uf, "addrs");
+    size_t count = json_array_size(list);
+    if (!json_is_array(list) || count > SIGNAL_UDP_MAX)
+        uf.bad = true;
+    for (size_t i = 0; !uf.bad && i < count; i++) {
+        struct net_addr *a = &s->u.welcome.udp[s->u.welcome.udp_count++];
+        const char *text = json_string_value(json_array_get(list, i));
+        uf.bad = !text || net_addr_read(a, text) < 0 || a->port == 0;
+    }
+    s->u.welcome.has_udp = true;
+    f->bad |= uf.bad;
+}
+
+static void read_turn(struct signal *s, const json_t *o, struct fields *f)
+{
+    struct fields tf = {.o = o, .bad = !json_is_object(o)};
+    get_text(&tf, "url", s->u.welcome.turn_url, sizeof s->u.welcome.turn_url);
+    get_text(&tf, "username", s->u.welcome.turn_user, sizeof s->u.welcome.turn_user);
+    get_text(&tf, "password", s->u.welcome.turn_password, sizeof s->u.welcome.turn_password);
+    s->u.welcome.turn_expires = get_u64(&tf, "expires", INT64_MAX);
+    s->u.welcome.has_turn = true;
+    f->bad |= tf.bad;
+}
+
 static void read_welcome(struct signal *s, struct fields *f)
 {
+    const json_t *udp = json_object_get(f->o, "udp"), *turn = json_object_get(f->o, "turn");
     get_text(f, "token", s->u.welcome.token, sizeof s->u.welcome.token);
     s->u.welcome.expires = get_u64(f, "expires", INT64_MAX);
     s->u.welcome.time = get_u64(f, "time", INT64_MAX);
     s->u.welcome.relay = get_u32(f, "relay");
     get_text(f, "seen", s->u.welcome.seen, sizeof s->u.welcome.seen);
+    if (udp)
+        read_udp(s, udp, f);
+    if (turn)
+        read_turn(s, turn, f);
 }
 
 static void read_join(struct signal *s, struct fields *f)
@@ -568,6 +601,34 @@ static void write_login(struct json_out *j, const struct signal *s)
     put_base64(j, "signature", bytes_of(s->u.login.signature, SIGN_SIG_LEN));
 }
 
+static void write_udp(struct json_out *j, const struct signal *s)
+{
+    char text[NET_ADDR_TEXT];
+    put_key(j, "udp");
+    put_open(j, '{');
+    put_base64(j, "key", bytes_of(s->u.welcome.udp_key, SIGNAL_UDP_KEY_LEN));
+    put_key(j, "addrs");
+    put_open(j, '[');
+    for (size_t i = 0; i < s->u.welcome.udp_count && i < SIGNAL_UDP_MAX; i++) {
+        put(j, ",", i > 0);
+        net_addr_text(text, &s->u.welcome.udp[i]);
+        put_quoted(j, text);
+    }
+    put_close(j, ']');
+    put_close(j, '}');
+}
+
+static void write_turn(struct json_out *j, const struct signal *s)
+{
+    put_key(j, "turn");
+    put_open(j, '{');
+    put_text(j, "url", s->u.welcome.turn_url);
+    put_text(j, "username", s->u.welcome.turn_user);
+    put_text(j, "password", s->u.welcome.turn_password);
+    put_u64(j, "expires", s->u.welcome.turn_expires);
+    put_close(j, '}');
+}
+
 static void write_welcome(struct json_out *j, const struct signal *s)
 {
     put_text(j, "token", s->u.welcome.token);
@@ -575,6 +636,10 @@ static void write_welcome(struct json_out *j, const struct signal *s)
     put_u64(j, "relay", s->u.welcome.relay);
     put_text(j, "seen", s->u.welcome.seen);
     put_u64(j, "time", s->u.welcome.time);
+    if (s->u.welcome.has_udp)
+        write_udp(j, s);
+    if (s->u.welcome.has_turn)
+        write_turn(j, s);
 }
 
 static void write_join(struct json_out *j, const struct signal *s)
@@ -609,8 +674,7 @@ static void write_log(struct json_out *j, const struct signal *s)
     put_key(j, "entries");
     put_open(j, '[');
     for (size_t i = 0; i < s->u.log.count; i++) {
-        if (i > 0)
-            put(j, ",", 1);
+        put(j, ",", i > 0);
         put_base64_value(j, s->u.log.entries[i]);
     }
     put_close(j, ']');
@@ -637,8 +701,7 @@ static void write_peer_list(struct json_out *j, const struct signal *s)
     put_key(j, "peers");
     put_open(j, '[');
     for (size_t i = 0; i < s->u.peer_list.count; i++) {
-        if (i > 0)
-            put(j, ",", 1);
+        put(j, ",", i > 0);
         write_peer(j, &s->u.peer_list.peers[i]);
     }
     put_close(j, ']');

@@ -6,7 +6,7 @@
  * type          direction      payload
  * challenge     hub -> node    nonce, version
  * login         node -> hub    node, keys, name, signature (context "warren login v1" over nonce || binding || node id)
- * welcome       hub -> node    token, expires, relay, seen, time
+ * welcome       hub -> node    token, expires, relay, seen, time [, udp {key, addrs[]}] [, turn {url, username, password, expires}]
  * join          node -> hub    party, since [, invite, proof]    subscribe to a party: answered by log and peer-list
  * leave         node -> hub    party                             unsubscribe
  * log           node -> hub    op=get: party, since; op=append: party, ref, entry; op=create: ref, entry
@@ -23,6 +23,7 @@
 #ifndef WARREN_WIRE_SIGNAL_H
 #define WARREN_WIRE_SIGNAL_H
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "base/text.h"
 #include "crypto/sign.h"
@@ -35,6 +36,11 @@
 #define SIGNAL_TOKEN_MAX   1024
 #define SIGNAL_NONCE_LEN   32
 #define SIGNAL_TEXT_MAX    255
+#define SIGNAL_UDP_MAX     4    /* addresses of the hub's STUN server and UDP relay */
+#define SIGNAL_UDP_KEY_LEN 32
+#define SIGNAL_TURN_URL_MAX      255
+#define SIGNAL_TURN_USER_MAX     127
+#define SIGNAL_TURN_PASSWORD_MAX 63
 
 enum signal_type {
     SIGNAL_CHALLENGE, SIGNAL_LOGIN, SIGNAL_WELCOME, SIGNAL_JOIN, SIGNAL_LEAVE, SIGNAL_LOG, SIGNAL_PRESENCE, SIGNAL_PEER_LIST,
@@ -68,7 +74,11 @@ struct signal {
     union {
         struct { uint8_t nonce[SIGNAL_NONCE_LEN]; uint32_t version; } challenge;
         struct { uint8_t node[NODE_ID_LEN]; struct sign_public keys; char name[NAME_CAP]; uint8_t signature[SIGN_SIG_LEN]; } login;
-        struct { char token[SIGNAL_TOKEN_MAX + 1]; uint64_t expires, time; uint32_t relay; char seen[64]; } welcome;
+        struct { char token[SIGNAL_TOKEN_MAX + 1]; uint64_t expires, time; uint32_t relay; char seen[64];
+                 bool has_udp; uint8_t udp_key[SIGNAL_UDP_KEY_LEN]; /* wire/udp_relay.h */
+                 size_t udp_count; struct net_addr udp[SIGNAL_UDP_MAX]; /* 0.0.0.0 or ::, at the hub's own address of that family */
+                 bool has_turn; char turn_url[SIGNAL_TURN_URL_MAX + 1], turn_user[SIGNAL_TURN_USER_MAX + 1],
+                 turn_password[SIGNAL_TURN_PASSWORD_MAX + 1]; uint64_t turn_expires; /* calendar time */ } welcome;
         struct { uint8_t party[PARTY_ID_LEN]; uint64_t since; bool has_invite; uint8_t invite[INVITE_ID_LEN];
                  uint8_t proof[SIGN_SIG_LEN]; } join;
         struct { uint8_t party[PARTY_ID_LEN]; } leave;

@@ -57,6 +57,16 @@ static bool example(size_t i, struct signal *s)
         s->u.welcome.expires = INT64_MAX;
         s->u.welcome.time = 1800000000;
         s->u.welcome.relay = UINT32_MAX;
+        s->u.welcome.has_udp = true;
+        fill(s->u.welcome.udp_key, SIGNAL_UDP_KEY_LEN, 11);
+        s->u.welcome.udp_count = 2;
+        s->u.welcome.udp[0] = net_addr4(0, 3478);
+        s->u.welcome.udp[1] = net_addr6((uint8_t[16]){0}, 3479);
+        s->u.welcome.has_turn = true;
+        strcpy(s->u.welcome.turn_url, "turn:turn.example.org:3478?transport=udp");
+        strcpy(s->u.welcome.turn_user, "1800043200:0123456789abcdef");
+        strcpy(s->u.welcome.turn_password, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        s->u.welcome.turn_expires = 1800043200;
         return true;
     case 3:
         s->type = SIGNAL_JOIN;
@@ -330,6 +340,61 @@ static void hostile_json_is_refused(void **state)
     }
 }
 
+static int read_welcome(struct signal *s, const char *more)
+{
+    char text[2048];
+    snprintf(text, sizeof text,
+             "{\"type\":\"welcome\",\"payload\":{\"token\":\"a\",\"expires\":1,\"time\":1,\"relay\":1,"
+             "\"seen\":\"x\"%s}}",
+             more);
+    return signal_read(s, bytes_of_str(text));
+}
+
+#define KEY  "\"key\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
+#define TURN ",\"turn\":{\"url\":\"turn:x:1\",\"username\":\"u\","
+
+static void welcomes_are_judged(void **state)
+{
+    static const char *const good[] = {
+        "",
+        ",\"udp\":{" KEY ",\"addrs\":[]}",
+        ",\"udp\":{" KEY
+        ",\"addrs\":[\"0.0.0.0:1\",\"[::]:2\",\"192.0.2.1:3\",\"[2001:db8::1]:4\"],\"new\":1}",
+        TURN "\"password\":\"p\",\"expires\":0}",
+    };
+    static const char *const bad[] = {
+        ",\"udp\":7",
+        ",\"udp\":null",
+        ",\"udp\":{\"addrs\":[]}",
+        ",\"udp\":{" KEY "}",
+        ",\"udp\":{" KEY ",\"addrs\":{}}",
+        ",\"udp\":{" KEY ",\"addrs\":[7]}",
+        ",\"udp\":{" KEY ",\"addrs\":[\"0.0.0.0\"]}",
+        ",\"udp\":{" KEY ",\"addrs\":[\"0.0.0.0:0\"]}",
+        ",\"udp\":{" KEY ",\"addrs\":[\"hub.example.org:3478\"]}",
+        ",\"udp\":{" KEY
+        ",\"addrs\":[\"0.0.0.0:1\",\"0.0.0.0:1\",\"0.0.0.0:1\",\"0.0.0.0:1\",\"0.0.0.0:1\"]}",
+        ",\"udp\":{\"key\":\"AAAA\",\"addrs\":[]}",
+        ",\"turn\":[]",
+        TURN "\"password\":\"p\"}",
+        TURN "\"expires\":1}",
+        TURN "\"password\":\"" ID "\",\"expires\":1}", /* one character too many */
+    };
+    struct signal s;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(read_welcome(&s, good[i]), 0);
+        assert_int_equal(s.u.welcome.has_udp, i == 1 || i == 2);
+        assert_int_equal(s.u.welcome.udp_count, i == 2 ? 4 : 0);
+        assert_int_equal(s.u.welcome.has_turn, i == 3);
+        signal_done(&s);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (read_welcome(&s, bad[i]) != -EBADMSG)
+            fail_msg("taken: %s", bad[i]);
+        signal_done(&s);
+    }
+}
+
 static void unknown_fields_are_ignored(void **state)
 {
     struct signal s;
@@ -463,7 +528,7 @@ int main(void)
         cmocka_unit_test(flips_do_no_harm),           cmocka_unit_test(hostile_json_is_refused),
         cmocka_unit_test(unknown_fields_are_ignored), cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(lengths_have_limits),        cmocka_unit_test(names_are_judged),
-        cmocka_unit_test(codes_have_names),
+        cmocka_unit_test(codes_have_names),           cmocka_unit_test(welcomes_are_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
