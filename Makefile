@@ -13,6 +13,7 @@ help:
 	@echo 'make demo       two private networks behind NATs join one LAN, in one terminal (root)'
 	@echo 'make test       everything that this machine can test'
 	@echo 'make fuzz       the fuzz targets for FUZZ_SECONDS each (default 600)'
+	@echo 'make interop    against other people'"'"'s ICE, TURN and WebRTC programs on this machine'
 	@echo 'make bench      the published figures, measured here'
 	@echo 'make install    DESTDIR, PREFIX (default /usr/local)'
 	@echo 'make style      clang-format in place'
@@ -22,6 +23,8 @@ setup:
 	@tools/setup
 setup-test:
 	@tools/setup test
+setup-interop:
+	@tools/setup interop
 
 $(BUILD)/build.ninja: | setup
 	@meson setup $(BUILD) -Dtests=false >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
@@ -38,6 +41,8 @@ test: setup-test all
 	@tools/test
 fuzz: setup-test
 	@tools/fuzz
+interop: setup-interop
+	@tools/interop
 bench: setup-test all
 	@ninja -C $(BUILD)
 	@tools/bench
@@ -48,4 +53,4 @@ style:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help setup setup-test run demo test fuzz bench install style clean FORCE
+.PHONY: all help setup setup-test setup-interop run demo test fuzz interop bench install style clean FORCE

@@ -12,6 +12,7 @@
 #include "crypto/init.h"
 #include "crypto/pem_int.h"
 #include "crypto/secret.h"
+#include "crypto/tls_int.h"
 
 /* A slash separates classes: within an earlier class a server rather asks for a second hello than to take a
  * group of a later one. A star is a key share that the client sends at once. */
@@ -50,7 +51,7 @@ const char *tls_last_error(void)
     return last_error;
 }
 
-static const char *alert_reason(int alert, bool from_peer)
+const char *tls_alert_words(int alert, bool from_peer)
 {
     switch (alert) {
     case SSL_AD_PROTOCOL_VERSION:
@@ -80,10 +81,10 @@ static void note_progress(const SSL *ssl, int where, int value)
     if (!from_peer && !SSL_is_server(ssl) && verdict != X509_V_OK)
         last_error = X509_verify_cert_error_string(verdict);
     else
-        last_error = alert_reason(value & 0xff, from_peer);
+        last_error = tls_alert_words(value & 0xff, from_peer);
 }
 
-static int setup_common(SSL_CTX *ctx, const char *groups, const char *sigalgs)
+int tls_setup_common(SSL_CTX *ctx, const char *groups, const char *sigalgs)
 {
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -147,7 +148,7 @@ int tls_server_setup(struct ssl_ctx_st *ctx, struct bytes mldsa_cert, struct byt
         return rc;
     rc = identity_read(&ecdsa, ecdsa_cert, ecdsa_key);
     if (rc == 0)
-        rc = setup_common(ctx, GROUPS_SERVER, SIGALGS);
+        rc = tls_setup_common(ctx, GROUPS_SERVER, SIGALGS);
     if (rc == 0) {
         /* By our order, so that whoever can check ML-DSA is shown it. */
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -201,7 +202,7 @@ static int setup_pinned(SSL_CTX *ctx, const uint8_t *pin)
 int tls_client_setup(struct ssl_ctx_st *ctx, const uint8_t *pin)
 {
     crypto_init();
-    int rc = setup_common(ctx, pin ? GROUPS_PINNED : GROUPS_PUBLIC, pin ? SIGALGS : SIGALGS_PUBLIC);
+    int rc = tls_setup_common(ctx, pin ? GROUPS_PINNED : GROUPS_PUBLIC, pin ? SIGALGS : SIGALGS_PUBLIC);
     if (rc == 0 && pin)
         rc = setup_pinned(ctx, pin);
     else if (rc == 0 && SSL_CTX_set_default_verify_paths(ctx) != 1)

@@ -14,10 +14,14 @@
 #include "crypto/pem_int.h"
 #include "crypto/rand.h"
 #include "crypto/secret.h"
+#include "crypto/x509_int.h"
 
 #define SERIAL_LEN      16
 #define COMMON_NAME_MAX 64 /* RFC 5280, ub-common-name */
 #define DNS_NAME_MAX    253
+#define NODE_NAME       "warren"
+#define NODE_FROM       "20250101000000Z"
+#define NODE_UNTIL      "99991231235959Z"
 
 static EVP_PKEY *key_new(enum cert_kind kind)
 {
@@ -40,7 +44,7 @@ static bool set_serial(X509 *cert)
 
 static bool set_names(X509 *cert, const char *host)
 {
-    const char *common = strlen(host) <= COMMON_NAME_MAX ? host : "warren";
+    const char *common = strlen(host) <= COMMON_NAME_MAX ? host : NODE_NAME;
     X509_NAME *name = X509_NAME_new();
     bool ok = name &&
               X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, (const unsigned char *)common,
@@ -108,6 +112,23 @@ static X509 *cert_new(enum cert_kind kind, const char *host, uint64_t not_before
     if (ok)
         return cert;
     X509_free(cert);
+    return NULL;
+}
+
+X509 *x509_node_new(EVP_PKEY *key)
+{
+    X509 *cert = X509_new();
+    bool ok = cert && X509_set_version(cert, X509_VERSION_3) && set_serial(cert) &&
+              set_names(cert, NODE_NAME) && ASN1_TIME_set_string_X509(X509_getm_notBefore(cert), NODE_FROM) &&
+              ASN1_TIME_set_string_X509(X509_getm_notAfter(cert), NODE_UNTIL) && X509_set_pubkey(cert, key) &&
+              set_extension(cert, NID_basic_constraints, "critical,CA:FALSE") &&
+              set_extension(cert, NID_key_usage, "critical,digitalSignature") &&
+              set_extension(cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
+              X509_sign(cert, key, NULL) > 0;
+    if (ok)
+        return cert;
+    X509_free(cert);
+    ERR_clear_error();
     return NULL;
 }
 

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
-#define ADDRESSES_MAX 8
-#define STAGGER_MS    250
+#define STAGGER_MS 250
 
 struct attempt {
     uv_tcp_t tcp;
@@ -26,9 +25,9 @@ struct dial {
     uv_getaddrinfo_t lookup;
     bool looking;
     uv_timer_t timer;
-    struct sockaddr_storage addr[ADDRESSES_MAX];
+    struct sockaddr_storage addr[DIAL_ADDRESSES_MAX];
     size_t count, next, failed;
-    struct attempt attempt[ADDRESSES_MAX];
+    struct attempt attempt[DIAL_ADDRESSES_MAX];
     int last_error;
     unsigned handles;
 };
@@ -162,7 +161,7 @@ static void keep_addresses(struct dial *d, const struct addrinfo *list)
 {
     int want = list ? list->ai_family : AF_UNSPEC;
     const struct addrinfo *of[2] = {list, list}; /* where each family's search stands: [0] the first one's */
-    while (d->count < ADDRESSES_MAX && (of[0] || of[1])) {
+    while (d->count < DIAL_ADDRESSES_MAX && (of[0] || of[1])) {
         bool other = d->count & 1;
         if (!of[other])
             other = !other;
@@ -248,4 +247,26 @@ void dial_cancel(struct dial *d)
 {
     if (d && d->cb)
         end(d);
+}
+
+static struct net_addr plain(const struct sockaddr_storage *sa)
+{
+    struct net_addr a = {0};
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)sa;
+        a = net_addr4(ntohl(in->sin_addr.s_addr), ntohs(in->sin_port));
+    } else if (sa->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const void *)sa;
+        a = net_addr6(in->sin6_addr.s6_addr, ntohs(in->sin6_port));
+        net_addr_unmap(&a);
+    }
+    return a;
+}
+
+size_t dial_addresses(const struct dial *d, struct net_addr *out, size_t cap)
+{
+    size_t n = d->count < cap ? d->count : cap;
+    for (size_t i = 0; i < n; i++)
+        out[i] = plain(&d->addr[i]);
+    return n;
 }

@@ -38,6 +38,8 @@ struct ws_client {
     uv_timer_t timer;
     bool timer_closed;
     struct hub_address hub;
+    struct net_addr addresses[WS_CLIENT_ADDRESSES_MAX]; /* of the hub, the one in use first */
+    size_t address_count;
     char path[64];
     struct buf rx, tx; /* tx begins with LWS_PRE bytes for the library */
     char why[512];
@@ -374,10 +376,26 @@ static void open_socket(struct ws_client *w, const char *numeric)
     }
 }
 
+/* All that the name resolved to, the one that answered in front. */
+static void keep_addresses(struct ws_client *w, const struct dial *dial, const char *numeric)
+{
+    struct net_addr used;
+    w->address_count = dial_addresses(dial, w->addresses, WS_CLIENT_ADDRESSES_MAX);
+    if (net_addr_read(&used, numeric))
+        return;
+    for (size_t i = 1; i < w->address_count; i++)
+        if (net_ip_equal(&w->addresses[i], &used)) {
+            struct net_addr first = w->addresses[i];
+            memmove(&w->addresses[1], &w->addresses[0], i * sizeof first);
+            w->addresses[0] = first;
+        }
+}
+
 static void dialed(void *arg, const struct sockaddr *addr, const char *why)
 {
     struct ws_client *w = arg;
     char numeric[64];
+    struct dial *dial = w->dial;
     w->dial = NULL;
     if (!addr) {
         down(w, why);
@@ -388,6 +406,7 @@ static void dialed(void *arg, const struct sockaddr *addr, const char *why)
         down(w, "the hub's address cannot be read");
         return;
     }
+    keep_addresses(w, dial, numeric);
     open_socket(w, numeric);
 }
 
@@ -435,4 +454,11 @@ bool ws_client_local_address(const struct ws_client *w, struct sockaddr_storage 
 {
     socklen_t n = sizeof *out;
     return w->stage == OPEN && w->wsi && !getsockname(lws_get_socket_fd(w->wsi), (struct sockaddr *)out, &n);
+}
+
+size_t ws_client_addresses(const struct ws_client *w, struct net_addr *out, size_t cap)
+{
+    size_t n = w->address_count < cap ? w->address_count : cap;
+    memcpy(out, w->addresses, n * sizeof *out);
+    return n;
 }

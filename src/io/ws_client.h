@@ -4,6 +4,7 @@
 #define WARREN_IO_WS_CLIENT_H
 
 #include "base/buf.h"
+#include "base/addr.h"
 #include "wire/invite.h"
 
 struct uv_loop_s;
@@ -35,6 +36,10 @@ int ws_client_connect(struct ws_client *w, const struct hub_address *hub, const 
 /* Asks for a `take` as soon as the socket has room; without a connection nothing happens. */
 void ws_client_want_write(struct ws_client *w);
 void ws_client_close(struct ws_client *w);
+/* The addresses that the hub's name resolved to for the connection that is open or was tried last, the one in
+ * use first. Number written. */
+#define WS_CLIENT_ADDRESSES_MAX 8
+size_t ws_client_addresses(const struct ws_client *w, struct net_addr *out, size_t cap);
 /* The address of this machine that the open connection uses. False: no open connection. */
 bool ws_client_local_address(const struct ws_client *w, struct sockaddr_storage *out);
 

@@ -330,6 +330,11 @@ static void test_messages_of_every_size(void **state)
     struct sockaddr_storage own;
     assert_true(ws_client_local_address(e->w, &own));
     assert_int_equal(((struct sockaddr_in *)&own)->sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    struct net_addr addresses[WS_CLIENT_ADDRESSES_MAX];
+    assert_int_equal(ws_client_addresses(e->w, addresses, WS_CLIENT_ADDRESSES_MAX), 1);
+    assert_int_equal(net_addr_ip4(&addresses[0]), INADDR_LOOPBACK);
+    assert_int_equal(addresses[0].port, hub.port);
+    assert_int_equal(ws_client_addresses(e->w, addresses, 0), 0);
     static const size_t size[] = {1, 125, 126, 4096, 16383, 16384, 16385, 65535, 65536};
     struct buf m;
     buf_init(&m, WS_CLIENT_MESSAGE_MAX);

@@ -156,7 +156,11 @@ bool discover_output(struct discover *d, struct discover_out *out, usec_t now)
     return false;
 }
 
-/* Steps. Each begins with transactions (or none) and ends when none is open. */
+/* Steps. Each begins with transactions (or none) and ends when none is open.
+ *
+ * What a search through a hard NAT has to know, mapping and ports, comes first: it takes a few round trips, while
+ * the filter is known by silence. But where the filter has to be tested from the data socket, that goes before
+ * the mapping, whose tests open it. */
 
 static struct net_addr with_port(const struct net_addr *a, uint16_t port)
 {
@@ -346,7 +350,7 @@ static enum step end_servers(struct discover *d, struct half *h, usec_t now)
 {
     if (h->has_primary) {
         choose_test_server(h);
-        return STEP_FILTER;
+        return h->spare_count ? STEP_MAPPING : STEP_FILTER;
     }
     if (h->b.udp != NAT_ANSWER_NO)
         tell(d, h, DISCOVER_UDP_BLOCKED);
@@ -361,13 +365,18 @@ static enum step end_filter(struct half *h)
 {
     h->filter_both = state_of(h, PROBE_FILTER_BOTH);
     h->filter_port = state_of(h, PROBE_FILTER_PORT);
-    return STEP_MAPPING;
+    if (!h->spare_count)
+        return STEP_MAPPING;
+    judge_filtering(h);
+    return STEP_HAIRPIN;
 }
 
 static enum step end_mapping(struct half *h)
 {
     judge_mapping(h);
-    judge_filtering(h);
+    h->other_lives = state_of(h, half_has_other_address(h) ? PROBE_MAP_BOTH : PROBE_MAP_PORT) == PROBE_ANSWERED;
+    if (!h->spare_count)
+        judge_filtering(h);
     half_sample(h, &half_server(h)->mapped, h->main.port);
     /* Without extra sockets the data socket's own mappings, in the order of their making, must do. */
     static const enum probe_kind kinds[] = {PROBE_MAP_ADDRESS, PROBE_MAP_BOTH, PROBE_MAP_PORT};
@@ -389,7 +398,7 @@ static enum step end_ports(struct half *h)
         return STEP_PORTS;
     judge_ports(h);
     judge_addresses(h);
-    return STEP_HAIRPIN;
+    return h->spare_count ? STEP_FILTER : STEP_HAIRPIN;
 }
 
 static enum step end_hairpin(struct discover *d, struct half *h)

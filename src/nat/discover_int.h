@@ -41,7 +41,7 @@ struct probe {
     uint32_t came_on;       /* answered: the socket */
 };
 
-/* In the order of their turns; from BIND to ASK round and round. */
+/* In the order of their turns, but that with spares FILTER comes behind PORTS; from BIND to ASK round and round. */
 enum step {
     STEP_SERVERS,
     STEP_BLOCKED,
@@ -78,6 +78,7 @@ struct half {
     struct nat_behaviour b, told;
     usec_t refresh_at, step_at, begun, retry;
     enum probe_state filter_both, filter_port;
+    bool other_lives; /* the endpoint that the filter's tests are answered from answered the mapping's */
     struct sample samples[DISCOVER_SAMPLES]; /* in the order in which the mappings were made */
     size_t sample_count;
     size_t spare;    /* whose turn it is */

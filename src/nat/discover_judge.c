@@ -85,9 +85,7 @@ void judge_mapping(struct half *h)
  * test asked it. */
 void judge_filtering(struct half *h)
 {
-    const struct probe *both = half_probe(h, PROBE_MAP_BOTH), *port = half_probe(h, PROBE_MAP_PORT);
-    const struct probe *control = half_has_other_address(h) ? both : port;
-    bool lives = control && control->state == PROBE_ANSWERED;
+    bool lives = h->other_lives;
     h->b.filtering = NAT_DEPENDS_UNKNOWN;
     if (h->filter_both == PROBE_ANSWERED)
         h->b.filtering = NAT_DEPENDS_NOT;

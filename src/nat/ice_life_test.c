@@ -250,6 +250,19 @@ static void test_better_pair_is_selected_later(void **state)
     kit_free(k);
 }
 
+static void test_worse_pairs_are_not_checked_after_selection(void **state)
+{
+    struct kit *k = connected(11, false);
+    uint64_t sent = k->peers[0].sent;
+    struct ice_candidate worse = {.type = ICE_RELAYED, .addr = net_addr4(0xcb007109u, 77)};
+    assert_int_equal(ice_add_remote(k->peers[0].a, &worse, k->now), 0);
+    kit_run(k, k->now + 5 * SEC, NULL);
+    assert_int_equal(k->peers[0].sent, sent);
+    ice_remove_base(k->peers[0].a, 0, k->now); /* and are when the selected one is gone; here with it */
+    assert_int_equal(ice_state(k->peers[0].a), ICE_CHECKING);
+    kit_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_late_candidate_after_failure),
         cmocka_unit_test(test_nomination_waits_for_better_pairs),
         cmocka_unit_test(test_better_pair_is_selected_later),
+        cmocka_unit_test(test_worse_pairs_are_not_checked_after_selection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

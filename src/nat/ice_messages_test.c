@@ -262,6 +262,127 @@ static void test_role_conflict_repeats_the_check(void **state)
     kit_free(k);
 }
 
+/* The requests that wait for output; the last one is copied. */
+static size_t requests_out(struct kit *k, usec_t now, struct stun_message *last, uint8_t copy[256],
+                           struct net_addr *to)
+{
+    struct ice_out o;
+    size_t n = 0;
+    while (ice_output(k->peers[0].a, now, &o)) {
+        if (o.data.p[0] != 0)
+            continue; /* an answer */
+        n++;
+        memcpy(copy, o.data.p, o.data.n);
+        assert_int_equal(stun_read(last, bytes_of(copy, o.data.n)), 0);
+        *to = o.to;
+    }
+    return n;
+}
+
+static void test_retransmissions(void **state)
+{
+    const struct net_addr to = net_addr4(0xcb007109u, 77), other = net_addr4(0xcb007108u, 78);
+    struct kit *k = one_agent(true, true);
+    struct ice *a = k->peers[0].a;
+    uint8_t first[256], copy[256];
+    struct net_addr at;
+    struct stun_message check = first_check(k, &to, first), again;
+    usec_t due = k->now;
+    for (unsigned i = 0; i < 3; i++) {
+        due += ICE_RTO_MIN << i;
+        assert_int_equal(ice_wake(a), due);
+        ice_tick(a, due - 1);
+        assert_int_equal(requests_out(k, due - 1, &again, copy, &at), 0);
+        ice_tick(a, due);
+        assert_int_equal(requests_out(k, due, &again, copy, &at), 1);
+        assert_memory_equal(again.txid, check.txid, sizeof check.txid); /* RFC 8489: the same */
+    }
+    /* The peer takes our role by a check over another pair: from then on we speak in the new one. */
+    struct made m = {STUN_REQUEST,     "ufrag0:ufrag1",     PWD0,
+                     .priority = true, .controlling = true, .tie_breaker = UINT64_MAX};
+    assert_true(ice_input(a, 0, &other, make(&m), due + 1));
+    requests_out(k, due + 1, &again, copy, &at);
+    assert_false(ice_controlling(a));
+    due += ICE_RTO_MIN << 3;
+    ice_tick(a, due);
+    struct ice_out o;
+    bool seen = false;
+    while (ice_output(a, due, &o)) {
+        assert_int_equal(stun_read(&again, o.data), 0);
+        assert_true(again.has_controlled);
+        seen |= net_addr_equal(&o.to, &to) && memcmp(again.txid, check.txid, sizeof check.txid) != 0;
+    }
+    assert_true(seen);
+    kit_free(k);
+}
+
+static void test_request_revives_a_failed_pair(void **state)
+{
+    const struct net_addr to = net_addr4(0xcb007109u, 77);
+    struct kit *k = one_agent(true, true);
+    uint8_t copy[256];
+    char text[200];
+    struct net_addr at;
+    struct stun_message check = first_check(k, &to, copy), again;
+    struct made no = {STUN_ERROR, .pwd = PWD1, .error = 500, .txid = check.txid};
+    assert_true(ice_input(k->peers[0].a, 0, &to, make(&no), k->now));
+    assert_true(ice_pair_text(k->peers[0].a, 0, text, sizeof text));
+    assert_string_equal(text, "host 198.51.100.1:5000 > host 203.0.113.9:77 failed");
+    struct made m = {STUN_REQUEST, "ufrag0:ufrag1", PWD0, .priority = true, .controlled = true};
+    assert_true(ice_input(k->peers[0].a, 0, &to, make(&m), k->now));
+    assert_int_equal(requests_out(k, k->now, &again, copy, &at), 1);
+    assert_true(ice_pair_text(k->peers[0].a, 0, text, sizeof text));
+    assert_string_equal(text, "host 198.51.100.1:5000 > host 203.0.113.9:77 in progress");
+    kit_free(k);
+}
+
+/* Of one foundation the best first; the others when it succeeds, or stays unanswered for a while. */
+static void test_foundations_hold_back(void **state)
+{
+    const struct net_addr first = net_addr4(0xcb007109u, 77), second = net_addr4(0xcb007109u, 78);
+    const struct net_addr elsewhere = net_addr4(0xcb007108u, 77), us = net_addr4(0xc6336401u, 5000);
+    for (int answered = 0; answered < 2; answered++) {
+        struct kit *k = one_agent(true, true);
+        struct ice *a = k->peers[0].a;
+        uint8_t copy[256];
+        struct net_addr at;
+        struct stun_message last, check = first_check(k, &first, copy);
+        struct ice_candidate c = {.type = ICE_HOST, .addr = second, .priority = 7};
+        assert_int_equal(ice_add_remote(a, &c, k->now), 0);
+        assert_int_equal(requests_out(k, k->now, &last, copy, &at), 0);
+        c.addr = elsewhere;
+        assert_int_equal(ice_add_remote(a, &c, k->now), 0);
+        assert_int_equal(requests_out(k, k->now, &last, copy, &at), 1);
+        assert_true(net_addr_equal(&at, &elsewhere));
+        if (answered) {
+            struct made yes = {STUN_SUCCESS, .pwd = PWD1, .mapped = &us, .txid = check.txid};
+            assert_true(ice_input(a, 0, &first, make(&yes), k->now + 1));
+            assert_int_equal(requests_out(k, k->now + 1, &last, copy, &at), 1);
+        } else {
+            ice_tick(a, k->now + ICE_RTO_MIN); /* with both retransmissions */
+            assert_int_equal(requests_out(k, k->now + ICE_RTO_MIN, &last, copy, &at), 3);
+        }
+        assert_true(net_addr_equal(&at, &second));
+        kit_free(k);
+    }
+}
+
+static void test_restart_forgets_what_waits(void **state)
+{
+    struct kit *k = one_agent(true, true);
+    struct ice_candidate c = {.type = ICE_HOST, .addr = net_addr4(0xcb007109u, 77)};
+    struct ice_credentials fresh = {"fresh", "0123456789012345678901"};
+    struct ice_out o;
+    assert_int_equal(ice_add_remote(k->peers[0].a, &c, k->now), 0);
+    ice_restart(k->peers[0].a, &fresh, k->now);
+    assert_false(ice_output(k->peers[0].a, k->now, &o));
+    struct ice_credentials bad = {"fre:h", "0123456789012345678901"};
+    assert_int_equal(ice_remote_credentials(k->peers[0].a, &k->peers[1].credentials, k->now), 0);
+    ice_restart(k->peers[0].a, &bad, k->now);
+    assert_int_not_equal(ice_state(k->peers[0].a), ICE_GATHERING); /* nothing changed */
+    kit_free(k);
+}
+
 /* A nomination that comes before our own check was answered counts as soon as it is; of several the best
  * counts. */
 static void test_controlled_end_follows_nominations(void **state)
@@ -589,6 +710,10 @@ int main(void)
         cmocka_unit_test(test_role_by_tie_breaker),
         cmocka_unit_test(test_responses_are_judged),
         cmocka_unit_test(test_role_conflict_repeats_the_check),
+        cmocka_unit_test(test_restart_forgets_what_waits),
+        cmocka_unit_test(test_foundations_hold_back),
+        cmocka_unit_test(test_request_revives_a_failed_pair),
+        cmocka_unit_test(test_retransmissions),
         cmocka_unit_test(test_controlled_end_follows_nominations),
         cmocka_unit_test(test_requests_are_no_consent),
         cmocka_unit_test(test_request_flood_is_bounded),

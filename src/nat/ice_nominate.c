@@ -57,7 +57,6 @@ void ice_selected_lost(struct ice *a, usec_t now)
     }
     best_valid_find(a);
     a->news = now;
-    a->nominate_at = now;
     ice_event_put(a, ICE_EVENT_CONSENT_LOST, &lost);
     p = NULL;
     for (size_t i = 0; i < a->pair_count && !a->controlling; i++) {

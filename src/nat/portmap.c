@@ -509,6 +509,7 @@ void portmap_status(const struct portmap *m, enum portmap_kind kind, usec_t now,
     const char *name = portmap_kind_name(kind);
     char text[NET_ADDR_TEXT];
     net_addr_text(text, &k->external);
+    const char *flaw = portmap_address_text(&k->external); /* not k->why: a renewal may be under way */
     if (k->state == PORTMAP_UNWANTED && k->old.request.active)
         s->state = PORTMAP_DELETING;
     switch (s->state) {
@@ -530,7 +531,7 @@ void portmap_status(const struct portmap *m, enum portmap_kind kind, usec_t now,
         s->usable = usable(&k->external);
         s->expires = (uint32_t)(usec_since(k->expires, now) / SEC);
         snprintf(s->words, sizeof s->words, "%s %u is %s outside (%s, %u s left)%s%s", name, k->internal,
-                 text, portmap_method_name(k->method), s->expires, *k->why ? "; " : "", k->why);
+                 text, portmap_method_name(k->method), s->expires, *flaw ? "; " : "", flaw);
         break;
     }
 }

@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define UPNP_FOR_EVER 3600 /* s: a mapping without an end is looked after as often as one of so much */
-#define ANNOUNCED_GAP                                                                                        \
-    (10 * SEC) /* a router that announces itself is asked again after a failure, not more often */
+/* s; a mapping without an end is looked after as often as one of so much. */
+#define UPNP_FOR_EVER 3600
+/* A router that announces itself is asked again after a failure, but not more often than so. */
+#define ANNOUNCED_GAP (10 * SEC)
 
 /* -- what came -- */
 

@@ -140,8 +140,13 @@ static void events(struct world *w)
 static void pump(struct world *w)
 {
     struct portmap_out out;
+    struct portmap_status s;
     portmap_tick(w->m, w->now);
     events(w);
+    for (int k = 0; k < PORTMAP_KINDS; k++) { /* there are words at every moment */
+        portmap_status(w->m, (enum portmap_kind)k, w->now, &s);
+        assert_true(strncmp(s.words, portmap_kind_name((enum portmap_kind)k), 3) == 0);
+    }
     while (portmap_output(w->m, w->now, &out)) {
         assert_true(net_addr_equal(&out.to, &w->gateway));
         if (w->sent < 32)
@@ -588,6 +593,8 @@ static void a_router_that_falls_silent(void **state)
     want(&w, UDP, INTERNAL);
     w.lose = true;
     run(&w, 3599 * SEC);
+    assert_non_null(
+        strstr(words(&w, UDP), "outside (PCP, 1 s left)")); /* also while a renewal is under way */
     assert_int_equal(w.seen[PORTMAP_EVENT_LOST], 0);
     assert_in_range(w.sent, 1 + 4 * 5, 1 + 4 * 13); /* halving what is left */
     run(&w, 2 * SEC);

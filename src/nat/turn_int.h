@@ -1,4 +1,5 @@
-/* Inside the TURN client: turn.c is the allocation and its transactions, turn_peers.c permissions, channels and data. */
+/* Inside the TURN client: turn.c is the allocation and its transactions, turn_peers.c permissions, channels
+ * and data. */
 #ifndef WARREN_NAT_TURN_INT_H
 #define WARREN_NAT_TURN_INT_H
 
@@ -41,7 +42,12 @@ struct turn_peer {
     struct turn_tx tx;
 };
 
-enum turn_ask { TURN_ASK_ALLOCATE, TURN_ASK_REFRESH, TURN_ASK_CLEAR /* an allocation of an earlier run */, TURN_ASK_RELEASE };
+enum turn_ask {
+    TURN_ASK_ALLOCATE,
+    TURN_ASK_REFRESH,
+    TURN_ASK_CLEAR /* an allocation of an earlier run */,
+    TURN_ASK_RELEASE
+};
 
 struct turn {
     enum turn_transport transport;
@@ -84,12 +90,13 @@ void turn_push(struct turn *t, const struct turn_event *ev);
 void turn_lose(struct turn *t, uint16_t code, const char *why);
 
 /* turn_peers.c */
-void turn_peers_start(struct turn *t, usec_t now);  /* the allocation stands: ask for what was wanted */
-void turn_peers_stop(struct turn *t);               /* it does not: nothing stands any more */
-void turn_peers_tick(struct turn *t, usec_t now);   /* renewals, not transactions */
+void turn_peers_start(struct turn *t, usec_t now); /* the allocation stands: ask for what was wanted */
+void turn_peers_stop(struct turn *t);              /* it does not: nothing stands any more */
+void turn_peers_tick(struct turn *t, usec_t now);  /* renewals, not transactions */
 usec_t turn_peers_wake(const struct turn *t);
 void turn_permission_done(struct turn *t, struct turn_permission *p, usec_t now);
-void turn_permission_failed(struct turn *t, struct turn_permission *p, uint16_t code, usec_t now); /* 0: no answer */
+void turn_permission_failed(struct turn *t, struct turn_permission *p, uint16_t code,
+                            usec_t now); /* 0: no answer */
 void turn_peer_done(struct turn *t, struct turn_peer *p, usec_t now);
 void turn_peer_failed(struct turn *t, struct turn_peer *p, uint16_t code, usec_t now);
 /* false: nobody we know, discarded; true: ev is the data. */

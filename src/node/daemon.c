@@ -19,6 +19,7 @@
 #include "netdev/privilege.h"
 #include "node/control_server.h"
 #include "node/devices.h"
+#include "node/net_edge.h"
 #include "node/state.h"
 
 #define HUB_PATH        "/api/v1/ws"
@@ -40,6 +41,7 @@ struct daemon {
     struct hub_address given; /* by --hub: remembered when it has answered */
     bool remember;
     struct devices *devices; /* NULL: --device none */
+    struct net_edge *net;
     struct control_server *control;
     char control_path[PATH_MAX];
     int watch_fd;
@@ -140,6 +142,7 @@ static void perform(struct daemon *d, const struct node_out *out)
         log_out(out);
         break;
     default:
+        net_edge_output(d->net, out);
         break;
     }
 }
@@ -199,11 +202,19 @@ static void remember_hub(struct daemon *d)
         log_event(LOG_WARN, "save-failed", "file=hub error=%s", strerror(-rc));
 }
 
+static void tell_hub_addresses(struct daemon *d)
+{
+    struct net_addr addrs[WS_CLIENT_ADDRESSES_MAX];
+    size_t count = ws_client_addresses(d->hub, addrs, WS_CLIENT_ADDRESSES_MAX);
+    node_hub_addresses(d->node, addrs, count, clock_now());
+}
+
 static void hub_up(void *arg, const uint8_t binding[32])
 {
     struct daemon *d = arg;
     d->link = LINK_UP;
     remember_hub(d);
+    tell_hub_addresses(d);
     node_hub_up(d->node, binding, clock_now());
     pump(d);
 }
@@ -288,6 +299,8 @@ static void on_clocks(uv_timer_t *t)
     node_clock(d->node, now, clock_unix_s());
     if (more > SLEPT) {
         node_tick(d->node, now);
+        pump(d);
+        net_edge_look(d->net);
         hub_again(d, "the machine slept");
     }
     pump(d);
@@ -323,6 +336,8 @@ static void on_network(uv_timer_t *t)
 {
     struct daemon *d = t->data;
     struct sockaddr_storage own;
+    net_edge_look(d->net);
+    pump(d);
     if (d->link == LINK_NONE || (ws_client_local_address(d->hub, &own) && !have_address(&own)))
         hub_again(d, "this machine's address changed");
 }
@@ -418,6 +433,27 @@ static int load_party(void *arg, const char *name, struct bytes saved)
     return 0;
 }
 
+static void pump_any(void *daemon)
+{
+    pump(daemon);
+}
+
+/* What needs the node's own key: the engine, and the streams to other nodes. */
+static int make_core(struct daemon *d, const struct node_config *c)
+{
+    d->node = node_new(c, clock_now());
+    if (!d->node)
+        return -ENOMEM;
+    const struct net_edge_config nc = {.loop = &d->loop,
+                                       .node = d->node,
+                                       .seed = c->seed,
+                                       .devices = d->devices,
+                                       .pump = pump_any,
+                                       .arg = d};
+    d->net = net_edge_new(&nc);
+    return d->net ? 0 : -ENOMEM;
+}
+
 static int make_node(struct daemon *d, const struct node_options *o)
 {
     struct sign_seed seed;
@@ -435,9 +471,9 @@ static int make_node(struct daemon *d, const struct node_options *o)
     if (state_identity(&d->state, &c.rng, &seed, why))
         return complain(why);
     c.seed = &seed;
-    d->node = node_new(&c, clock_now());
+    rc = make_core(d, &c);
     wipe(&seed, sizeof seed);
-    if (!d->node)
+    if (rc)
         return complain("out of memory");
     state_each(&d->state, "party-", load_party, d);
     return 0;
@@ -525,6 +561,8 @@ static int begin(struct daemon *d, const struct node_options *o)
     }
     node_start(d->node, clock_now());
     pump(d);
+    net_edge_look(d->net);
+    pump(d);
     node_id_text(id, node_id(d->node));
     printf("node ready %s\n", id);
     return fflush(stdout) ? complain("cannot write to standard output") : 0;
@@ -547,6 +585,7 @@ static void end(struct daemon *d)
     close_handles(d);
     control_server_free(d->control);
     d->control = NULL;
+    net_edge_free(d->net);
     devices_free(d->devices);
     ws_client_free(d->hub);
     for (int i = 0; i < FREE_TURNS && uv_run(&d->loop, UV_RUN_NOWAIT); i++)

@@ -76,7 +76,7 @@ static void readable(uv_poll_t *poll, int status, int events)
     }
 }
 
-static bool ours(const struct devices *d, const char *name)
+bool devices_own(const struct devices *d, const char *name)
 {
     for (size_t i = 0; i < DEVICES_MAX; i++)
         if (d->list[i] && !strcmp(d->list[i]->dev.name, name))
@@ -87,7 +87,7 @@ static bool ours(const struct devices *d, const char *name)
 /* The user's name is for the first device; further ones get a number behind it. */
 static void choose_name(const struct devices *d, char out[NETDEV_NAME_MAX + 1])
 {
-    if (d->name[0] && !ours(d, d->name))
+    if (d->name[0] && !devices_own(d, d->name))
         snprintf(out, NETDEV_NAME_MAX + 1, "%s", d->name);
     else
         snprintf(out, NETDEV_NAME_MAX + 1, "%.*s%%d", NETDEV_NAME_MAX - 4, d->name[0] ? d->name : "warren");

@@ -26,6 +26,8 @@ int devices_open(struct devices *d, uint32_t party_ref, const struct node_device
 void devices_close(struct devices *d, uint32_t party_ref);
 /* A frame that the device does not take at once is dropped and counted. */
 void devices_write(struct devices *d, uint32_t party_ref, struct bytes frame);
+/* Whether the network interface of that name is one of ours. */
+bool devices_own(const struct devices *d, const char *name);
 uint64_t devices_dropped(const struct devices *d);
 
 #endif

@@ -511,6 +511,9 @@ void paths_received(struct paths *p, uint32_t id, usec_t now)
         return;
     h->traffic = true;
     heard(h);
+    /* What is dead speaks: it may be back. */
+    if (!h->alive && now >= h->last_probe + suspect_after(h))
+        h->ask = now;
 }
 
 static void probe_write(const struct path *h, uint64_t nonce, uint8_t out[PATH_PROBE_LEN])
@@ -590,6 +593,23 @@ static void revive(struct paths *p, struct path *h, usec_t now)
             h->probes[i].state = PROBE_NONE;
     mtu_doubt(&h->mtu, now);
     event_add(p, PATH_EVENT_ALIVE, h);
+}
+
+void paths_renew(struct paths *p, uint32_t id, usec_t now)
+{
+    struct path *h = path_find(p, id);
+    see(p, now);
+    if (!h)
+        return;
+    heard(h);
+    h->unanswered = 0;
+    h->unanswered_count = 0;
+    h->deaths = 0;
+    h->left = 0;
+    h->ask = now;
+    if (!h->alive)
+        revive(p, h, now);
+    choose(p, now);
 }
 
 static struct probe *probe_find(struct path *h, uint64_t nonce)

@@ -78,6 +78,10 @@ bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind);
 void paths_sent(struct paths *p, uint32_t id, usec_t now);
 void paths_received(struct paths *p, uint32_t id, usec_t now);
 
+/* Both ends proved the keys over it once more, for the address of one of them changed: it lives, and what was
+ * held against it is forgotten. */
+void paths_renew(struct paths *p, uint32_t id, usec_t now);
+
 /* A round trip measured elsewhere (RESUME, an ICE check): stands until the first answer. */
 void paths_rtt(struct paths *p, uint32_t id, usec_t rtt, usec_t now);
 /* While the path that paths_best_for names is in doubt (and for max(100 ms, srtt), at most 500 ms, after a
