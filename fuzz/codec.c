@@ -20,24 +20,6 @@ static struct wr begin(void)
     return wr_of(out, sizeof out);
 }
 
-static void put(struct seeds *s, const char *name, const struct wr *w)
-{
-    seed_must(wr_ok(w));
-    seed_put(s, name, SEED_TAKEN, wr_done(w));
-}
-
-/* The same without its last byte. */
-static void put_cut(struct seeds *s, const char *name, const struct wr *w)
-{
-    seed_must(wr_ok(w));
-    seed_put(s, name, SEED_REFUSED, bytes_of(w->p, wr_done(w).n - 1));
-}
-
-static void put_text(struct seeds *s, const char *name, enum seed_intent intent, const char *text)
-{
-    seed_put(s, name, intent, bytes_of_str(text));
-}
-
 static void target(struct seeds *s, const char *name)
 {
     seeds_target(s, name);
@@ -49,20 +31,20 @@ static void text(struct seeds *s)
     char line[512];
     target(s, "base_text");
     hex_put(line, bytes_of(filler, 32));
-    put_text(s, "hex", SEED_TAKEN, line);
+    seed_text(s, "hex", SEED_TAKEN, line);
     base32_put(line, bytes_of(filler, 21));
-    put_text(s, "base32", SEED_TAKEN, line);
+    seed_text(s, "base32", SEED_TAKEN, line);
     base64url_put(line, bytes_of(filler, 32));
-    put_text(s, "base64", SEED_TAKEN, line);
-    put_text(s, "base64_stray_bits", SEED_REFUSED, "_B");
-    put_text(s, "duration", SEED_TAKEN, "15m");
-    put_text(s, "duration_too_long", SEED_REFUSED, "3651d");
-    put_text(s, "name", SEED_SCRIPT, "Zo\xc3\xab \xe2\x9c\x93 \xf0\x9f\x8e\xb2");
-    put_text(s, "name_with_override", SEED_REFUSED,
-             "a\xe2\x80\xae"
-             "b");
-    put_text(s, "controls", SEED_REFUSED, "\x1b[2J\xc2\x9b\x7f\t\n");
-    put_text(s, "utf8_overlong", SEED_REFUSED, "\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80");
+    seed_text(s, "base64", SEED_TAKEN, line);
+    seed_text(s, "base64_stray_bits", SEED_REFUSED, "_B");
+    seed_text(s, "duration", SEED_TAKEN, "15m");
+    seed_text(s, "duration_too_long", SEED_REFUSED, "3651d");
+    seed_text(s, "name", SEED_SCRIPT, "Zo\xc3\xab \xe2\x9c\x93 \xf0\x9f\x8e\xb2");
+    seed_text(s, "name_with_override", SEED_REFUSED,
+              "a\xe2\x80\xae"
+              "b");
+    seed_text(s, "controls", SEED_REFUSED, "\x1b[2J\xc2\x9b\x7f\t\n");
+    seed_text(s, "utf8_overlong", SEED_REFUSED, "\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80");
 }
 
 static void data(struct seeds *s)
@@ -106,13 +88,13 @@ static void hello(struct seeds *s)
     struct wr w = begin();
     hs_hello_write(&w, &m);
     wr_copy(&w, filler, ED25519_SIG_LEN);
-    put(s, "hello", &w);
-    put_cut(s, "hello_cut", &w);
+    seed_wr(s, "hello", &w);
+    seed_wr_cut(s, "hello_cut", &w);
     m.head_count = HS_HEADS_MAX;
     w = begin();
     hs_hello_write(&w, &m);
     wr_copy(&w, filler, ED25519_SIG_LEN);
-    put(s, "hello_many_heads", &w);
+    seed_wr(s, "hello_many_heads", &w);
 }
 
 static void challenge(struct seeds *s)
@@ -125,7 +107,7 @@ static void challenge(struct seeds *s)
     struct wr w = begin();
     hs_challenge_write(&w, &m);
     wr_copy(&w, filler, SIGN_SIG_LEN);
-    put(s, "challenge", &w);
+    seed_wr(s, "challenge", &w);
 }
 
 static void response(struct seeds *s)
@@ -136,12 +118,12 @@ static void response(struct seeds *s)
     struct wr w = begin();
     hs_response_write(&w, &m);
     wr_copy(&w, filler, SIGN_SIG_LEN + 1 + AEAD_TAG_LEN);
-    put(s, "response", &w);
-    put_cut(s, "response_cut", &w);
+    seed_wr(s, "response", &w);
+    seed_wr_cut(s, "response_cut", &w);
     memcpy(p.sig, filler, sizeof p.sig);
     w = begin();
     hs_response_payload_write(&w, &p);
-    put(s, "response_payload", &w);
+    seed_wr(s, "response_payload", &w);
 }
 
 static void established(struct seeds *s)
@@ -156,12 +138,12 @@ static void established(struct seeds *s)
     hs_established_write(&w, &m);
     wr_bytes(&w, wr_done(&inner));
     wr_copy(&w, filler, AEAD_TAG_LEN);
-    put(s, "established", &w);
-    put(s, "established_payload", &inner);
+    seed_wr(s, "established", &w);
+    seed_wr(s, "established_payload", &inner);
     p.seen = (struct net_addr){0};
     w = begin();
     hs_established_payload_write(&w, &p);
-    put(s, "established_payload_unseen", &w);
+    seed_wr(s, "established_payload_unseen", &w);
     p.rekey_s = 0;
     w = begin();
     hs_established_payload_write(&w, &p);
@@ -178,7 +160,7 @@ static void hs(struct seeds *s)
     established(s);
     struct wr w = begin();
     hs_reject_write(&w, &reject);
-    put(s, "reject", &w);
+    seed_wr(s, "reject", &w);
     out[3] = HS_VERSION + 1;
     seed_put(s, "reject_other_version", SEED_REFUSED, wr_done(&w));
 }
@@ -199,18 +181,18 @@ static void resume(struct seeds *s)
         w = begin();
         resume_request_write(&w, &request);
         wr_copy(&w, filler, RESUME_MAC_LEN);
-        put(s, names[i], &w);
+        seed_wr(s, names[i], &w);
     }
-    put_cut(s, "request_cut", &w);
+    seed_wr_cut(s, "request_cut", &w);
     response.view = bytes_of(filler, 7);
     w = begin();
     resume_response_write(&w, &response);
     wr_copy(&w, filler, RESUME_MAC_LEN);
-    put(s, "response", &w);
+    seed_wr(s, "response", &w);
     w = begin();
     resume_complete_write(&w, &complete);
     wr_copy(&w, filler, RESUME_MAC_LEN);
-    put(s, "complete", &w);
+    seed_wr(s, "complete", &w);
     wr_u8(&w, 0);
     seed_put(s, "complete_and_more", SEED_REFUSED, wr_done(&w));
 }
@@ -232,30 +214,30 @@ static void rekey(struct seeds *s)
     heads(h);
     struct wr w = control(CTL_REKEY_INIT, 0, 1);
     rekey_init_write(&w, &init);
-    put(s, "init", &w);
+    seed_wr(s, "init", &w);
     w = begin();
     rekey_init_write(&w, &init);
-    put(s, "init_content", &w);
+    seed_wr(s, "init_content", &w);
     w = control(CTL_REKEY_REPLY, 0, 1);
     rekey_reply_write(&w, &reply);
-    put(s, "reply", &w);
+    seed_wr(s, "reply", &w);
     w = control(CTL_REKEY_DONE, 0, 1);
     rekey_epoch_write(&w, 5);
-    put(s, "done", &w);
+    seed_wr(s, "done", &w);
     w = control(CTL_REKEY_WANT, 0, 1);
     rekey_epoch_write(&w, 6);
-    put(s, "want", &w);
+    seed_wr(s, "want", &w);
     w = control(CTL_HEADS, 0, 1);
     hs_heads_write(&w, h, 3);
-    put(s, "heads", &w);
+    seed_wr(s, "heads", &w);
     w = begin();
     hs_heads_write(&w, h, HS_HEADS_MAX);
-    put(s, "heads_content", &w);
+    seed_wr(s, "heads_content", &w);
     w = control(CTL_CLOSE, 0, 1);
-    put(s, "close", &w);
+    seed_wr(s, "close", &w);
     w = control(CTL_APP, 15, CTL_FRAGMENTS_MAX);
     wr_copy(&w, filler, 100);
-    put(s, "last_piece", &w);
+    seed_wr(s, "last_piece", &w);
     w = control(CTL_APP, 16, CTL_FRAGMENTS_MAX);
     wr_copy(&w, filler, 100);
     seed_put(s, "piece_past_the_end", SEED_REFUSED, wr_done(&w));
@@ -318,9 +300,9 @@ static void entry(struct seeds *s)
         seed_must(wr_ok(&w));
         seed_put(s, names[type], SEED_TAKEN, bytes_of(out, wr_done(&w).n - SIGN_SIG_LEN));
         if (type == ENTRY_RENAME)
-            put(s, "rename_signed", &w);
+            seed_wr(s, "rename_signed", &w);
         if (type == ENTRY_RENAME)
-            put_cut(s, "rename_signed_cut", &w);
+            seed_wr_cut(s, "rename_signed_cut", &w);
     }
     struct entry e = entry_of(ENTRY_ROLE);
     e.u.role.role = ROLE_COUNT;
@@ -350,17 +332,17 @@ static void invite(struct seeds *s)
         if (inv.hub.pinned)
             memcpy(inv.hub.fingerprint, filler + 64, 32);
         seed_must(invite_write(text, &inv) == 0);
-        put_text(s, rows[i].name, SEED_TAKEN, text);
+        seed_text(s, rows[i].name, SEED_TAKEN, text);
         snprintf(name, sizeof name, "%s_bare", rows[i].name);
         seed_put(s, name, SEED_TAKEN, bytes_of(text, (size_t)(strrchr(text, '.') - text)));
         snprintf(name, sizeof name, "%s_url", rows[i].name);
         hub_address_write(text, sizeof text, &inv.hub);
-        put_text(s, name, SEED_TAKEN, text);
+        seed_text(s, name, SEED_TAKEN, text);
     }
-    put_text(s, "no_scheme", SEED_TAKEN, " hub.example.org:8443\n");
-    put_text(s, "ip6_mapped", SEED_TAKEN, "https://[::ffff:c000:207]:1");
-    put_text(s, "ip6_dotted", SEED_REFUSED, "https://[::ffff:192.0.2.7]:1");
-    put_text(s, "bad_ip4", SEED_REFUSED, "https://192.0.2.256");
+    seed_text(s, "no_scheme", SEED_TAKEN, " hub.example.org:8443\n");
+    seed_text(s, "ip6_mapped", SEED_TAKEN, "https://[::ffff:c000:207]:1");
+    seed_text(s, "ip6_dotted", SEED_REFUSED, "https://[::ffff:192.0.2.7]:1");
+    seed_text(s, "bad_ip4", SEED_REFUSED, "https://192.0.2.256");
 }
 
 static void relay(struct seeds *s)
@@ -380,11 +362,11 @@ static void relay(struct seeds *s)
         struct relay_frame f = {rows[i].kind, 9, bytes_of(filler, rows[i].n)};
         struct wr w = begin();
         relay_frame_write(&w, &f);
-        put(s, rows[i].name, &w);
+        seed_wr(s, rows[i].name, &w);
         relay_frame_write(&several, &f);
     }
-    put(s, "several", &several);
-    put_cut(s, "several_cut", &several);
+    seed_wr(s, "several", &several);
+    seed_wr_cut(s, "several_cut", &several);
     all[1] = 1;
     seed_put(s, "reserved_set", SEED_REFUSED, wr_done(&several));
 }
@@ -434,20 +416,20 @@ static void eth_old(struct seeds *s)
     static const struct arp arp = {ARP_REQUEST, {2, 0, 0, 0, 0, 1}, {0}, 0x0a070001, 0x0a070002};
     struct wr w = frame(ETH_TYPE_ARP, 0);
     arp_write(&w, &arp);
-    put(s, "arp", &w);
-    put_cut(s, "arp_cut", &w);
+    seed_wr(s, "arp", &w);
+    seed_wr_cut(s, "arp_cut", &w);
     w = frame(ETH_TYPE_IP4, 0x2005);
     ip4(&w, IP_UDP, 0x4000, sizeof udp_dns);
     wr_copy(&w, udp_dns, sizeof udp_dns);
-    put(s, "ip4_udp_tagged", &w);
+    seed_wr(s, "ip4_udp_tagged", &w);
     w = begin();
     ip4(&w, IP_TCP, 0, sizeof tcp_syn);
     wr_copy(&w, tcp_syn, sizeof tcp_syn);
-    put(s, "ip4_tcp_syn", &w);
+    seed_wr(s, "ip4_tcp_syn", &w);
     w = begin();
     ip4(&w, IP_UDP, 0x2010, 24);
     wr_copy(&w, filler, 24);
-    put(s, "ip4_fragment", &w);
+    seed_wr(s, "ip4_fragment", &w);
     w = frame(ETH_TYPE_SERVICE_VLAN, 0);
     wr_copy(&w, filler, 46);
     seed_put(s, "service_tag", SEED_REFUSED, wr_done(&w));
@@ -460,12 +442,12 @@ static void eth(struct seeds *s)
     struct wr w = frame(ETH_TYPE_IP6, 0);
     ip6(&w, IP_ICMP6, sizeof nd_ask);
     wr_copy(&w, nd_ask, sizeof nd_ask);
-    put(s, "ip6_nd_solicit", &w);
+    seed_wr(s, "ip6_nd_solicit", &w);
     struct nd_advert advert = {{0xfd, 7, [15] = 1}, {0xfd, 7, [15] = 2}, {2, 0, 0, 0, 0, 2}};
     w = begin();
     nd_advert_write(&w, &advert);
-    put(s, "ip6_nd_advert", &w);
-    put_cut(s, "ip6_nd_advert_cut", &w);
+    seed_wr(s, "ip6_nd_advert", &w);
+    seed_wr_cut(s, "ip6_nd_advert_cut", &w);
     /* Hop-by-hop, routing, a first fragment, destination options, then UDP. */
     static const uint8_t chain[32] = {
         IP_ROUTING,    0, 1, 4, [8] = IP_FRAGMENT, 0, 4, 0, [16] = IP_DEST_OPTIONS, 0, 0, 1,
@@ -474,11 +456,11 @@ static void eth(struct seeds *s)
     ip6(&w, IP_HOP_BY_HOP, sizeof chain + sizeof udp_dns);
     wr_copy(&w, chain, sizeof chain);
     wr_copy(&w, udp_dns, sizeof udp_dns);
-    put(s, "ip6_chain", &w);
+    seed_wr(s, "ip6_chain", &w);
     w = begin();
     ip6(&w, IP_TCP, sizeof tcp_syn);
     wr_copy(&w, tcp_syn, sizeof tcp_syn);
-    put(s, "ip6_tcp_syn", &w);
+    seed_wr(s, "ip6_tcp_syn", &w);
 }
 
 /* ---- Signals. */
@@ -543,12 +525,22 @@ static void signals(struct seeds *s)
     m = (struct signal){.type = SIGNAL_WELCOME,
                         .u.welcome = {"token", 1800003600, 1800000000, 9, "192.0.2.7:5000"}};
     signal_put(s, "welcome", &m);
+    m.u.welcome.has_udp = true;
+    memcpy(m.u.welcome.udp_key, filler, SIGNAL_UDP_KEY_LEN);
+    m.u.welcome.udp[m.u.welcome.udp_count++] = net_addr4(0, 3478);
+    m.u.welcome.udp[m.u.welcome.udp_count++] = net_addr6(filler, 3478);
+    m.u.welcome.has_turn = true;
+    strcpy(m.u.welcome.turn_url, "turn:turn.example.org:3478?transport=udp");
+    strcpy(m.u.welcome.turn_user, "1800003600:seed");
+    strcpy(m.u.welcome.turn_password, "c2VjcmV0");
+    m.u.welcome.turn_expires = 1800003600;
+    signal_put(s, "welcome_direct", &m);
     m = (struct signal){.type = SIGNAL_ERROR, .u.error = {"stale_head", "the log has grown", 4, true, {1}}};
     signal_put(s, "error", &m);
     signal_login(s);
     signal_log(s);
     signal_peers(s);
-    put_text(s, "ping_negative", SEED_REFUSED, "{\"type\":\"ping\",\"payload\":{\"t\":-1}}");
+    seed_text(s, "ping_negative", SEED_REFUSED, "{\"type\":\"ping\",\"payload\":{\"t\":-1}}");
 }
 
 void seeds_codecs(struct seeds *s)

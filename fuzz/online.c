@@ -6,6 +6,8 @@
 #include "wire/hs.h"
 #include "wire/relay.h"
 #include "wire/signal.h"
+#include "wire/stun.h"
+#include "wire/udp_relay.h"
 
 #define UNIX 1800000000ull
 
@@ -22,7 +24,10 @@ enum hub_act {
     HUB_APPEND,
     HUB_TIME,
     HUB_ALIVE,
-    HUB_STOP
+    HUB_STOP,
+    HUB_UDP,
+    HUB_BIND,
+    HUB_DATA
 };
 
 static void act(struct script *t, enum hub_act what, uint8_t conn)
@@ -126,6 +131,72 @@ static void hub_relay(struct seeds *s)
     act(&t, HUB_BINARY, 5);
     wr_block16(&t.w, wr_done(&w));
     script_put(s, "relay", &t);
+}
+
+static void datagram(struct script *t, uint8_t conn, struct bytes in, uint8_t socket)
+{
+    act(t, HUB_UDP, conn);
+    wr_block16(&t->w, in);
+    wr_u8(&t->w, socket);
+}
+
+/* STUN to each socket, and what the relay must not believe. */
+static void hub_udp_strangers(struct seeds *s)
+{
+    static const uint8_t bare[STUN_HEADER_LEN] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7};
+    static const uint8_t key[UDP_RELAY_KEY_LEN] = {1};
+    uint8_t p[256];
+    struct script t;
+    struct stun_writer w;
+    struct udp_relay m = {.kind = UDP_RELAY_BIND, .index = 9, .time_ms = 5};
+    hub_ready_script(&t);
+    stun_begin(&w, p, sizeof p, STUN_REQUEST, STUN_BINDING, bare + 8);
+    stun_put_u32(&w, STUN_ATTR_CHANGE_REQUEST, STUN_CHANGE_IP | STUN_CHANGE_PORT);
+    stun_put(&w, STUN_ATTR_PADDING, bytes_of((const uint8_t[60]){0}, 60));
+    for (uint8_t socket = 0; socket < 4; socket++) {
+        datagram(&t, socket, bytes_of(bare, sizeof bare), socket);
+        datagram(&t, socket, stun_end(&w), socket);
+    }
+    script_put(s, "stun", &t);
+    hub_ready_script(&t);
+    for (uint8_t kind = UDP_RELAY_BIND; kind < UDP_RELAY_KIND_COUNT; kind++) {
+        m.kind = kind;
+        m.seen = net_addr4(0xcb007101, 5000);
+        m.datagram = bytes_of("to nobody", 9);
+        datagram(&t, 0, bytes_of(p, udp_relay_write(p, sizeof p, &m, key)), 0);
+    }
+    datagram(&t, 1, bytes_of("hello", 5), 3);
+    script_put(s, "udp_strangers", &t);
+}
+
+static void hub_udp_relay(struct seeds *s)
+{
+    struct script t;
+    hub_ready_script(&t);
+    for (uint8_t i = 0; i < 3; i++)
+        act(&t, HUB_BIND, i);
+    for (uint8_t i = 0; i < 9; i++)
+        act_with(&t, HUB_DATA, i % 3, i / 3);
+    act_with(&t, HUB_DATA, 0, 0x40);
+    act_with(&t, HUB_DATA, 0, 0x80 | 1);
+    act(&t, HUB_APPEND, 0); /* the third is removed */
+    act_with(&t, HUB_DATA, 0, 2);
+    act_with(&t, HUB_DATA, 2, 0);
+    act(&t, HUB_GONE, 1);
+    act_with(&t, HUB_DATA, 0, 1);
+    script_put(s, "udp_relay", &t);
+    hub_ready_script(&t);
+    act(&t, HUB_BIND, 0);
+    act(&t, HUB_BIND, 0);
+    for (int i = 0; i < 5; i++) {
+        act_with(&t, HUB_TIME, 0, 25);
+        for (uint8_t c = 0; c < 3; c++)
+            act(&t, HUB_ALIVE, c);
+        act_with(&t, HUB_DATA, 0, i < 2 ? 0x40 : 1);
+    }
+    act(&t, HUB_BIND, 1);
+    act_with(&t, HUB_DATA, 0, 1);
+    script_put(s, "udp_binding_ends", &t);
 }
 
 /* ---- node_engine: {what, length, message}. The target puts the party's id for P and the other member's for
@@ -240,6 +311,14 @@ static void engine_hub(struct seeds *s)
     hub_says(&t, 0, &m);
     m = (struct signal){.type = SIGNAL_WELCOME, .u.welcome = {"t", UNIX + 60, UNIX, 5, "192.0.2.7:5000"}};
     hub_says(&t, 15, &m);
+    m.u.welcome.has_udp = true;
+    m.u.welcome.udp[m.u.welcome.udp_count++] = net_addr4(0, 3478);
+    m.u.welcome.has_turn = true;
+    strcpy(m.u.welcome.turn_url, "turn:192.0.2.8:3478");
+    strcpy(m.u.welcome.turn_user, "u");
+    strcpy(m.u.welcome.turn_password, "p");
+    m.u.welcome.turn_expires = UNIX + 60;
+    hub_says(&t, 15, &m);
     m = (struct signal){.type = SIGNAL_PING, .u.ping = {3}};
     hub_says(&t, 15, &m);
     m.type = SIGNAL_PONG;
@@ -329,6 +408,8 @@ void seeds_online(struct seeds *s)
     hub_messages(s);
     hub_lives(s);
     hub_relay(s);
+    hub_udp_strangers(s);
+    hub_udp_relay(s);
     seeds_target(s, "node_engine");
     engine_peers(s);
     engine_log(s);

@@ -21,12 +21,31 @@ void seed_put(struct seeds *s, const char *name, enum seed_intent intent, struct
     s->sink(s->ctx, &seed);
 }
 
+void seed_wr(struct seeds *s, const char *name, const struct wr *w)
+{
+    seed_must(wr_ok(w));
+    seed_put(s, name, SEED_TAKEN, wr_done(w));
+}
+
+void seed_wr_cut(struct seeds *s, const char *name, const struct wr *w)
+{
+    seed_must(wr_ok(w));
+    seed_put(s, name, SEED_REFUSED, bytes_of(w->p, wr_done(w).n - 1));
+}
+
+void seed_text(struct seeds *s, const char *name, enum seed_intent intent, const char *text)
+{
+    seed_put(s, name, intent, bytes_of_str(text));
+}
+
 void seeds_all(void (*sink)(void *ctx, const struct seed *s), void *ctx)
 {
     struct seeds s = {.sink = sink, .ctx = ctx};
     seeds_codecs(&s);
     seeds_scripts(&s);
     seeds_online(&s);
+    seeds_direct_codecs(&s);
+    seeds_direct_scripts(&s);
 }
 
 void script_open(struct script *t)

@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "crypto/sign.h"
 
-#define SEEDS_PER_TARGET 16
+#define SEEDS_PER_TARGET 20
 #define SEEDS_BYTES_MAX  (64u * 1024) /* of one target */
 #define SEEDS_WHOLE_MAX  (1024u * 1024)
 
@@ -37,8 +37,14 @@ void seeds_all(void (*sink)(void *ctx, const struct seed *s), void *ctx);
 void seeds_codecs(struct seeds *s);
 void seeds_scripts(struct seeds *s);
 void seeds_online(struct seeds *s);
+void seeds_direct_codecs(struct seeds *s);
+void seeds_direct_scripts(struct seeds *s);
 void seeds_target(struct seeds *s, const char *target);
 void seed_put(struct seeds *s, const char *name, enum seed_intent intent, struct bytes in);
+/* What was written, to be taken; and the same without its last byte, to be refused. */
+void seed_wr(struct seeds *s, const char *name, const struct wr *w);
+void seed_wr_cut(struct seeds *s, const char *name, const struct wr *w);
+void seed_text(struct seeds *s, const char *name, enum seed_intent intent, const char *text);
 /* Ends the program: a seed that cannot be made is a fault of the generator. */
 void seed_must(bool ok);
 

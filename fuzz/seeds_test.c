@@ -7,19 +7,30 @@
 
 #include <cmocka.h>
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/hash.h"
 #include "fuzz/seed.h"
+#include "io/addresses.h"
+#include "io/ws_upgrade.h"
 #include "party/party.h"
+#include "wire/candidate.h"
+#include "wire/circuit.h"
+#include "wire/direct.h"
+#include "wire/dns.h"
 #include "wire/eth.h"
 #include "wire/invite.h"
+#include "wire/offer.h"
+#include "wire/portmap.h"
 #include "wire/rekey.h"
 #include "wire/relay.h"
 #include "wire/resume.h"
 #include "wire/signal.h"
+#include "wire/stun.h"
+#include "wire/udp_relay.h"
 
 /* ---- Whether a parser takes it: as the targets use their parsers. */
 
@@ -145,13 +156,108 @@ static bool party_taken(struct bytes in)
     return p != NULL;
 }
 
+/* ---- Those of direct.c. */
+
+static bool stun_taken(struct bytes in)
+{
+    struct stun_message m;
+    return stun_read(&m, in) == 0;
+}
+
+static bool candidate_taken(struct bytes in)
+{
+    struct candidate c;
+    struct candidate_credentials k;
+    return candidate_read(&c, in) == 0 || candidate_credentials_read(&k, in) == 0;
+}
+
+static bool direct_taken(struct bytes in)
+{
+    struct direct_message m;
+    uint32_t generation;
+    uint16_t revision;
+    return direct_read(&m, in) == 0 || direct_ack_read(&generation, &revision, in) == 0;
+}
+
+/* A seed that is taken has a MAC that holds, where its kind has one. */
+static bool udp_relay_taken(struct bytes in)
+{
+    static const uint8_t key[UDP_RELAY_KEY_LEN] = {1, 2, 3};
+    struct udp_relay m;
+    return udp_relay_read(&m, in) == 0 && (m.signed_part.n == 0 || udp_relay_verify(&m, key));
+}
+
+static bool dns_taken(struct bytes in)
+{
+    static struct dns_message m;
+    return dns_read(&m, in) == 0;
+}
+
+static bool circuit_taken(struct bytes in)
+{
+    struct circuit_cell c;
+    struct circuit_text t;
+    return circuit_cell_read(&c, in) == 0 || circuit_text_read(&t, in) == 0;
+}
+
+static bool offer_taken(struct bytes in)
+{
+    struct offer o;
+    struct piece p;
+    return offer_read(&o, in) == 0 || piece_read(&p, in) == 0;
+}
+
+static bool portmap_taken(struct bytes in)
+{
+    struct pcp_message p;
+    struct natpmp_message q;
+    return pcp_read(&p, in) == 0 || natpmp_read(&q, in) == 0;
+}
+
+static bool is_ours(void *arg, const char *interface)
+{
+    return interface[0] == 'w';
+}
+
+static bool addresses_taken(struct bytes in)
+{
+    static const uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+    char interface[ADDRESSES_INTERFACE_CAP];
+    struct net_addr g;
+    return addresses_gateway4(in, &g, is_ours, NULL) ||
+           addresses_gateway6(in, &g, interface, is_ours, NULL) || addresses_flags6(in, ip) != 0;
+}
+
+static bool ws_upgrade_taken(struct bytes in)
+{
+    char key[WS_UPGRADE_KEY_LEN + 1];
+    return ws_upgrade_read_request(in, key) > 0 || ws_upgrade_read_answer(in, "dGhlIHNhbXBsZSBub25jZQ==") > 0;
+}
+
 static const struct parser {
     const char *target;
     bool (*takes)(struct bytes in);
-} parsers[] = {{"base_text", text_taken},     {"wire_data", data_taken},   {"wire_hs", hs_taken},
-               {"wire_resume", resume_taken}, {"wire_rekey", rekey_taken}, {"wire_entry", entry_taken},
-               {"wire_invite", invite_taken}, {"wire_relay", relay_taken}, {"wire_eth", eth_taken},
-               {"wire_signal", signal_taken}, {"party_party", party_taken}};
+} parsers[] = {{"base_text", text_taken},
+               {"wire_data", data_taken},
+               {"wire_hs", hs_taken},
+               {"wire_resume", resume_taken},
+               {"wire_rekey", rekey_taken},
+               {"wire_entry", entry_taken},
+               {"wire_invite", invite_taken},
+               {"wire_relay", relay_taken},
+               {"wire_eth", eth_taken},
+               {"wire_signal", signal_taken},
+               {"party_party", party_taken},
+               {"wire_stun", stun_taken},
+               {"wire_candidate", candidate_taken},
+               {"wire_direct", direct_taken},
+               {"wire_udp_relay", udp_relay_taken},
+               {"wire_dns", dns_taken},
+               {"wire_circuit", circuit_taken},
+               {"wire_offer", offer_taken},
+               {"wire_portmap", portmap_taken},
+               {"io_addresses", addresses_taken},
+               {"io_ws_upgrade", ws_upgrade_taken}};
 
 static void check_intent(void *ctx, const struct seed *s)
 {
@@ -197,6 +303,40 @@ static void test_committed(void **state)
     seeds_all(check_file, NULL);
 }
 
+/* ---- Every target has some. */
+
+struct wanted {
+    const char *target;
+    bool has;
+};
+
+static void check_target(void *ctx, const struct seed *s)
+{
+    struct wanted *w = ctx;
+    w->has = w->has || strcmp(w->target, s->target) == 0;
+}
+
+/* The name of a target is that of its source: src/wire/stun_fuzz.c is wire_stun. */
+static void test_targets(void **state)
+{
+    const char *root = getenv("WARREN_SOURCE_ROOT");
+    char pattern[4096], name[256];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/src/*/*_fuzz.c", root ? root : ".");
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_true(found.gl_pathc > 30);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *at = strstr(found.gl_pathv[i], "/src/") + 5;
+        snprintf(name, sizeof name, "%.*s", (int)(strrchr(at, '_') - at), at);
+        *strchr(name, '/') = '_';
+        struct wanted w = {name, false};
+        seeds_all(check_target, &w);
+        if (!w.has)
+            fail_msg("the fuzz target %s has no seeds", name);
+    }
+    globfree(&found);
+}
+
 /* ---- Bounds. */
 
 struct sizes {
@@ -232,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_intent),
         cmocka_unit_test(test_committed),
+        cmocka_unit_test(test_targets),
         cmocka_unit_test(test_small),
     };
     return cmocka_run_group_tests_name("seeds", tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #define ETH_LEN   14
 #define IP_LEN    20
+#define IP6_LEN   40
 #define UDP_LEN   8
 #define ARP_LEN   28
 #define MAGIC     0x77617272 /* "warr" */
@@ -27,7 +28,7 @@ void device_open(struct device *d, const struct device_config *c, usec_t *now)
     d->mtu = c->mtu;
     d->number = c->number;
     d->now = now;
-    d->arp_count = 0;
+    d->arp_count = d->pmtu_count = 0;
     d->outbox = sim_alloc(DEVICE_OUTBOX * sizeof *d->outbox);
 }
 
@@ -111,7 +112,7 @@ static void send_ip(struct device *d, const struct address *a, uint8_t proto, ui
     struct wr h = wr_of(ip, IP_LEN);
     wr_u16(&h, 0x4500);
     wr_u16(&h, (uint16_t)(IP_LEN + n));
-    wr_u32(&h, 0);
+    wr_u32(&h, d->dont_fragment ? 0x4000 : 0);
     wr_u8(&h, 64);
     wr_u8(&h, proto);
     wr_u16(&h, 0);
@@ -151,11 +152,31 @@ static void send_say(struct device *d, const struct address *a, uint16_t port, u
     wr_u32(&w, MAGIC);
     wr_u32(&w, d->number);
     wr_u64(&w, seq);
+    size_t most = (d->dont_fragment ? device_pmtu(d, a->dst_ip) : d->mtu) - (size_t)IP_LEN - UDP_LEN;
     if (size < SAY_LEN)
         size = SAY_LEN;
-    if (size > d->mtu - (size_t)IP_LEN - UDP_LEN)
-        size = d->mtu - (size_t)IP_LEN - UDP_LEN;
-    send_udp(d, a, DEVICE_PORT, port, bytes_of(payload, size));
+    send_udp(d, a, DEVICE_PORT, port, bytes_of(payload, size < most ? size : most));
+}
+
+uint16_t device_pmtu(const struct device *d, uint32_t ip)
+{
+    for (size_t i = 0; i < d->pmtu_count; i++)
+        if (d->pmtu[i].ip == ip)
+            return d->pmtu[i].mtu;
+    return d->mtu;
+}
+
+static void pmtu_learn(struct device *d, uint32_t ip, uint16_t mtu)
+{
+    size_t i = 0;
+    d->too_big_in++;
+    while (i < d->pmtu_count && d->pmtu[i].ip != ip)
+        i++;
+    if (i == DEVICE_ARP_MAX || mtu < 68)
+        return;
+    d->pmtu_count += i == d->pmtu_count;
+    d->pmtu[i].ip = ip;
+    d->pmtu[i].mtu = mtu;
 }
 
 static const uint8_t *arp_find(const struct device *d, uint32_t ip)
@@ -241,6 +262,41 @@ bool device_say(struct device *d, uint32_t ip, uint64_t seq, size_t size)
     if (!address_to(d, ip, &a))
         return false;
     send_say(d, &a, DEVICE_PORT, seq, size);
+    return true;
+}
+
+bool device_say6(struct device *d, uint32_t ip, const uint8_t ip6[16], uint64_t seq, size_t size)
+{
+    struct address a;
+    uint8_t body[DEVICE_FRAME_MAX] = {0}, frame[DEVICE_FRAME_MAX];
+    if (!address_to(d, ip, &a))
+        return false;
+    if (size > d->mtu - (size_t)IP6_LEN - UDP_LEN)
+        size = d->mtu - (size_t)IP6_LEN - UDP_LEN;
+    size_t n = UDP_LEN + (size < SAY_LEN ? SAY_LEN : size);
+    struct wr w = wr_of(body, n);
+    wr_u16(&w, DEVICE_PORT);
+    wr_u16(&w, DEVICE_PORT);
+    wr_u16(&w, (uint16_t)n);
+    wr_u16(&w, 0);
+    wr_u32(&w, MAGIC);
+    wr_u32(&w, d->number);
+    wr_u64(&w, seq);
+    struct wr f = wr_of(frame, sizeof frame);
+    if (d->tap)
+        eth_header(&f, a.dst_mac, a.src_mac, 0x86dd);
+    wr_u32(&f, 0x60000000);
+    wr_u16(&f, (uint16_t)n);
+    wr_u16(&f, 17 << 8 | 64);
+    wr_copy(&f, d->ip6, 16);
+    wr_copy(&f, ip6, 16);
+    uint32_t pseudo = 17 + (uint32_t)n;
+    for (size_t i = 0; i < 16; i += 2)
+        pseudo += ((uint32_t)d->ip6[i] << 8 | d->ip6[i + 1]) + ((uint32_t)ip6[i] << 8 | ip6[i + 1]);
+    put16(body + 6, checksum(pseudo, body, n));
+    wr_copy(&f, body, n);
+    if (wr_ok(&f))
+        device_raw(d, wr_done(&f));
     return true;
 }
 
@@ -403,6 +459,13 @@ static void hear_icmp(struct device *d, const struct address *a, struct bytes bo
         }
         return;
     }
+    if (body.p[0] == 3 && body.p[1] == 4 && body.n >= 8 + IP_LEN) {
+        struct rd r = rd_of(bytes_of(body.p + 6, body.n - 6));
+        uint16_t mtu = rd_u16(&r);
+        rd_bytes(&r, 16);
+        pmtu_learn(d, rd_u32(&r), mtu);
+        return;
+    }
     if (body.p[0] != 8)
         return;
     memcpy(copy, body.p, body.n);
@@ -443,6 +506,21 @@ static void hear_ip(struct device *d, struct address *a, struct bytes packet)
         d->other_in++;
 }
 
+static void hear_ip6(struct device *d, struct bytes packet)
+{
+    struct rd r = rd_of(packet);
+    rd_u32(&r);
+    uint16_t length = rd_u16(&r);
+    uint8_t proto = rd_u8(&r);
+    rd_bytes(&r, 1 + 16);
+    struct bytes dst = rd_bytes(&r, 16), body = rd_bytes(&r, length);
+    bool ours = rd_ok(&r) && memcmp(dst.p, d->ip6, 16) == 0;
+    if (ours && proto == 17 && body.n >= UDP_LEN && (body.p[2] << 8 | body.p[3]) == DEVICE_PORT)
+        hear_say(d, bytes_of(body.p + UDP_LEN, body.n - UDP_LEN), false);
+    else
+        d->other_in++;
+}
+
 void device_input(struct device *d, struct bytes frame)
 {
     if (!d->open)
@@ -452,7 +530,7 @@ void device_input(struct device *d, struct bytes frame)
     memcpy(d->last.data, frame.p, d->last.n);
     struct address a = {0};
     struct rd r = rd_of(frame);
-    uint16_t type = 0x0800;
+    uint16_t type = 0x0800; /* of a packet without a frame */
     if (d->tap) {
         rd_copy(&r, a.dst_mac, 6);
         rd_copy(&r, a.src_mac, 6);
@@ -468,6 +546,8 @@ void device_input(struct device *d, struct bytes frame)
         hear_arp(d, rd_rest(&r));
     else if (type == 0x0800)
         hear_ip(d, &a, rd_rest(&r));
+    else if (type == 0x86dd)
+        hear_ip6(d, rd_rest(&r));
     else
         d->other_in++;
 }

@@ -48,6 +48,14 @@ struct device {
     struct device_heard heard[DEVICE_PEERS_MAX];
     uint64_t frames_in, frames_out, arp_requests_in, arp_replies_in, dhcp_in, multicast_in, other_in,
         overflowed;
+    /* Path MTUs that ICMP told, as a kernel keeps them: test traffic obeys. */
+    bool dont_fragment;
+    struct {
+        uint32_t ip;
+        uint16_t mtu;
+    } pmtu[DEVICE_ARP_MAX];
+    size_t pmtu_count;
+    uint64_t too_big_in;
     uint16_t last_mss; /* of the last TCP SYN that arrived */
     uint8_t last_src_mac[6];
     struct device_frame last; /* the last frame that arrived, whole */
@@ -74,6 +82,10 @@ struct device_frame *device_output(struct device *d);
 /* Test traffic: UDP with our number and a sequence number of the caller's, `size` bytes of payload at least.
  * Without an ARP entry it asks first and loses the frame, as a kernel would after its queue: false. */
 bool device_say(struct device *d, uint32_t ip, uint64_t seq, size_t size);
+/* The same over IPv6, to the host of which `ip` is the IPv4 address. */
+bool device_say6(struct device *d, uint32_t ip, const uint8_t ip6[16], uint64_t seq, size_t size);
+/* What ICMP told of the way to ip, else the device's. */
+uint16_t device_pmtu(const struct device *d, uint32_t ip);
 /* seq modulo DEVICE_PEERS_MAX is the number of the one asked: its answer counts there. */
 bool device_ping(struct device *d, uint32_t ip, uint64_t seq);
 void device_broadcast(struct device *d, uint64_t seq);

@@ -71,6 +71,29 @@ static struct nat_mapping *find_port(struct nat *n, enum nat_proto proto, uint16
     return NULL;
 }
 
+/* ---- Port mappings. */
+
+static struct nat_forward *forward_of(struct nat *n, enum nat_proto proto, const struct sim_addr *inside,
+                                      usec_t now)
+{
+    for (size_t i = 0; i < NAT_FORWARDS_MAX; i++) {
+        struct nat_forward *f = &n->forwards[i];
+        if (f->expires > now && f->proto == proto && sim_addr_equal(&f->inside, inside))
+            return f;
+    }
+    return NULL;
+}
+
+static struct nat_forward *forward_at(struct nat *n, enum nat_proto proto, uint16_t port, usec_t now)
+{
+    for (size_t i = 0; i < NAT_FORWARDS_MAX; i++) {
+        struct nat_forward *f = &n->forwards[i];
+        if (f->expires > now && f->proto == proto && f->port == port)
+            return f;
+    }
+    return NULL;
+}
+
 static uint16_t step_port(int port, int step)
 {
     port += step;
@@ -88,7 +111,7 @@ static uint16_t choose_port(struct nat *n, const struct rng *rng, enum nat_proto
         port = step_port(n->last_port, step);
     if (n->config.ports == NAT_PORT_RANDOM)
         port = (uint16_t)(PORT_FIRST + rng_below(rng, 65536 - PORT_FIRST));
-    while (find_port(n, proto, port, now))
+    while (find_port(n, proto, port, now) || forward_at(n, proto, port, now))
         port = step_port(port, step);
     n->last_port = port;
     return port;
@@ -143,15 +166,44 @@ static enum nat_verdict verdict(struct nat *n, enum nat_verdict v)
     return v;
 }
 
+uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr *inside, uint16_t wish,
+                     usec_t until, usec_t now)
+{
+    struct nat_forward *f = forward_of(n, proto, inside, now);
+    for (size_t i = 0; i < NAT_FORWARDS_MAX && !f; i++)
+        if (n->forwards[i].expires <= now)
+            f = &n->forwards[i];
+    if (!f)
+        return 0;
+    if (f->expires <= now) {
+        uint16_t port = wish ? wish : inside->port;
+        struct nat_mapping *m;
+        while (((m = find_port(n, proto, port, now)) && !sim_addr_equal(&m->inside, inside)) ||
+               forward_at(n, proto, port, now))
+            port = step_port(port, 1);
+        *f = (struct nat_forward){.proto = proto, .inside = *inside, .port = port};
+    }
+    f->expires = until;
+    return f->port;
+}
+
 enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct sim_addr *from,
                          const struct sim_addr *to, usec_t now)
 {
     if (n->config.udp_blocked && proto == NAT_UDP)
         return verdict(n, NAT_BLOCKED);
+    if (n->config.only_443 && (proto == NAT_UDP || to->port != 443))
+        return verdict(n, NAT_BLOCKED);
     if (n->config.passes_all)
         return verdict(n, NAT_PASS);
-    struct sim_addr part =
-        seen_part(proto == NAT_UDP && !n->config.firewall ? n->config.mapping : NAT_ENDPOINT, to);
+    const struct nat_forward *f = forward_of(n, proto, from, now);
+    if (f) {
+        *from = n->outside;
+        from->port = f->port;
+        return verdict(n, NAT_PASS);
+    }
+    enum nat_kind kind = proto == NAT_UDP ? n->config.mapping : n->config.stream_mapping;
+    struct sim_addr part = seen_part(n->config.firewall ? NAT_ENDPOINT : kind, to);
     struct nat_mapping *m = find_inside(n, proto, from, &part, now);
     if (!m)
         m = add_mapping(n, rng, proto, from, &part, now);
@@ -172,6 +224,11 @@ enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_ad
         return verdict(n, NAT_BLOCKED);
     if (n->config.passes_all)
         return verdict(n, NAT_PASS);
+    const struct nat_forward *f = forward_at(n, proto, to->port, now);
+    if (f && !n->config.firewall) {
+        *to = f->inside;
+        return verdict(n, NAT_PASS);
+    }
     struct sim_addr none = {0};
     struct nat_mapping *m =
         n->config.firewall ? find_inside(n, proto, to, &none, now) : find_port(n, proto, to->port, now);
@@ -190,6 +247,13 @@ enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_ad
     return verdict(n, NAT_PASS);
 }
 
+void nat_forget(struct nat *n, enum nat_proto proto)
+{
+    for (uint16_t i = 0; i < n->high; i++)
+        if (n->mappings[i].proto == proto)
+            n->mappings[i].used = false;
+}
+
 void nat_reboot(struct nat *n, const struct sim_addr *outside)
 {
     if (n->mappings)
@@ -197,6 +261,7 @@ void nat_reboot(struct nat *n, const struct sim_addr *outside)
     if (outside)
         n->outside = *outside;
     n->high = 0;
+    memset(n->forwards, 0, sizeof n->forwards);
 }
 
 uint16_t nat_mapping_count(const struct nat *n, usec_t now)

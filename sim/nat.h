@@ -36,6 +36,8 @@ struct nat_config {
     bool refresh_inbound;   /* inbound traffic keeps a mapping alive as well */
     uint16_t max_mappings;  /* 0: NAT_MAPPINGS_MAX */
     bool udp_blocked;
+    bool only_443;                /* streams to port 443 pass, nothing else */
+    enum nat_kind stream_mapping; /* of streams; symmetric boxes are so for both */
 };
 
 struct nat_remote {
@@ -53,6 +55,17 @@ struct nat_mapping {
     uint8_t next_remote;
 };
 
+/* A port mapping that somebody inside asked for (box_portmap.h) or that a person made: anybody reaches
+ * `inside` by `port`, and what comes from there has that port outside (RFC 6887 section 11: such mappings do
+ * not depend on the destination). */
+#define NAT_FORWARDS_MAX 32
+struct nat_forward {
+    usec_t expires; /* 0: free */
+    enum nat_proto proto;
+    struct sim_addr inside;
+    uint16_t port;
+};
+
 enum nat_verdict { NAT_PASS, NAT_BLOCKED, NAT_FULL, NAT_NO_MAPPING, NAT_FILTERED, NAT_VERDICT_COUNT };
 
 struct nat {
@@ -62,6 +75,7 @@ struct nat {
     uint64_t verdicts[NAT_VERDICT_COUNT];
     struct nat_mapping *mappings; /* NAT_MAPPINGS_MAX of them */
     uint16_t high;                /* none is used from here on */
+    struct nat_forward forwards[NAT_FORWARDS_MAX];
 };
 
 void nat_init(struct nat *n, const struct nat_config *c, const struct sim_addr *outside);
@@ -74,6 +88,12 @@ enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_ad
                         usec_t now);
 /* Forgets everything; with another address outside where one is given. */
 void nat_reboot(struct nat *n, const struct sim_addr *outside);
+/* Forgets what it knows of one protocol. */
+void nat_forget(struct nat *n, enum nat_proto proto);
+/* Makes or renews a port mapping, on the wished port where that is free (0: any); 0: there is no room. until
+ * 0: it ends. */
+uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr *inside, uint16_t wish,
+                     usec_t until, usec_t now);
 uint16_t nat_mapping_count(const struct nat *n, usec_t now);
 
 #endif

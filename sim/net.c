@@ -97,13 +97,23 @@ void site_reboot(struct site *s, bool new_address)
     nat_reboot(&s->nat6, NULL);
 }
 
+void site_forget_udp(struct site *s)
+{
+    nat_forget(&s->nat4, NAT_UDP);
+    nat_forget(&s->nat6, NAT_UDP);
+}
+
 static void give_addresses(struct host *h)
 {
     struct site *s = h->site;
-    h->ip4 = fresh_ip4(s);
-    h->ip6 = (struct sim_addr){0};
+    bool v6_only = s->config.v6_only;
+    h->ip4 = h->ip6 = (struct sim_addr){0};
+    if (!v6_only)
+        h->ip4 = fresh_ip4(s);
+    if (v6_only)
+        s->next_host++;
     if (s->config.net6)
-        h->ip6 = sim_addr6(s->config.net6, s->config.net4 ? s->next_host : ip4_of(&h->ip4), 0);
+        h->ip6 = sim_addr6(s->config.net6, v6_only || s->config.net4 ? s->next_host : ip4_of(&h->ip4), 0);
 }
 
 struct host *host_new(struct site *s, const char *name)
@@ -166,6 +176,8 @@ struct packet *packet_new(enum nat_proto proto, const struct sim_addr *to, struc
 static void lose(struct packet *p, enum net_drop why)
 {
     p->net->drops[why]++;
+    if (p->net->lost)
+        p->net->lost(p->net->lost_arg, p, why);
     free(p);
 }
 
@@ -177,22 +189,28 @@ static void launch(struct packet *p, usec_t at)
     sim_arm(p->net->sim, &p->timer, at);
 }
 
+static struct packet *packet_copy(const struct packet *p)
+{
+    struct packet *twin = sim_alloc(sizeof *twin + p->n);
+    memcpy(twin, p, sizeof *twin + p->n);
+    return twin;
+}
+
 /* Puts p on a wire; what comes out goes to p->site or p->host. */
 static void travel(struct packet *p, struct link *l)
 {
     usec_t at[2];
     struct sim *sim = p->net->sim;
     size_t copies = link_pass(l, &sim->rng, p->n + NET_HEADER_LEN, sim->now, at);
+    usec_t held = p->held;
+    p->held = 0;
     if (copies == 0) {
         lose(p, NET_DROP_LINK);
         return;
     }
-    if (copies == 2) {
-        struct packet *twin = sim_alloc(sizeof *twin + p->n);
-        memcpy(twin, p, sizeof *twin + p->n);
-        launch(twin, at[1]);
-    }
-    launch(p, at[0]);
+    if (copies == 2)
+        launch(packet_copy(p), at[1] + held);
+    launch(p, at[0] + held);
 }
 
 static struct nat *box_of(struct site *s, const struct packet *p)
@@ -234,6 +252,25 @@ static struct site *child_for(struct site *s, const struct sim_addr *a)
 
 static void route(struct packet *p, struct site *s);
 
+static bool multicast(const struct sim_addr *a)
+{
+    return a->family == 4 ? a->ip[0] >> 4 == 14 : a->ip[0] == 0xff;
+}
+
+/* To everybody else on the site, and no further; hosts of the root have a line each of their own. */
+static void spread(struct packet *p, struct site *s)
+{
+    for (struct host *h = s->net->hosts; h && s->parent; h = h->next) {
+        const struct sim_addr *own = p->to.family == 4 ? &h->ip4 : &h->ip6;
+        if (h->site != s || own->family == 0 || sim_ip_equal(own, &p->from))
+            continue;
+        struct packet *twin = packet_copy(p);
+        twin->host = h;
+        travel(twin, &h->down);
+    }
+    free(p);
+}
+
 /* One inside host speaks to another by the address that the box shows outside. */
 static void hairpin(struct packet *p, struct site *s)
 {
@@ -247,9 +284,36 @@ static void hairpin(struct packet *p, struct site *s)
     route(p, s);
 }
 
+/* ---- NAT64: the IPv4 Internet is 64:ff9b::/96 (RFC 6052). */
+
+#define NAT64_NET 0x0064ff9b00000000u
+
+static bool nat64_leaves(const struct site *s, const struct packet *p)
+{
+    const struct sim_addr net = sim_addr6(NAT64_NET, 0, 0);
+    return s->config.nat64 && p->to.family == 6 && memcmp(p->to.ip, net.ip, 12) == 0;
+}
+
+static void nat64_out(struct packet *p)
+{
+    struct sim_addr to = {.family = 4, .port = p->to.port};
+    memcpy(to.ip, p->to.ip + 12, 4);
+    p->to = to;
+}
+
+/* Behind the box: the inside is IPv6, the sender is not. */
+static void nat64_in(struct packet *p)
+{
+    if (p->to.family != 6 || p->from.family != 4)
+        return;
+    p->from = sim_addr6(NAT64_NET, ip4_of(&p->from), p->from.port);
+}
+
 static void climb(struct packet *p, struct site *s)
 {
     struct sim *sim = p->net->sim;
+    if (nat64_leaves(s, p))
+        nat64_out(p);
     if (!s->parent) {
         lose(p, NET_DROP_NO_ROUTE);
         return;
@@ -270,6 +334,15 @@ static void route(struct packet *p, struct site *s)
         lose(p, NET_DROP_NO_ROUTE);
         return;
     }
+    if (multicast(&p->to)) {
+        spread(p, s);
+        return;
+    }
+    if (s->service && s->config.net4 && p->to.family == 4 && ip4_of(&p->to) == (s->config.net4 | 1) &&
+        s->service(s, p)) {
+        free(p);
+        return;
+    }
     struct host *h = host_at(s, &p->to);
     struct site *child = h ? NULL : child_for(s, &p->to);
     if (h) {
@@ -286,6 +359,13 @@ static void route(struct packet *p, struct site *s)
     }
 }
 
+void site_send(struct site *s, struct packet *p)
+{
+    p->net = s->net;
+    p->site = s;
+    route(p, s);
+}
+
 static struct udp_socket *socket_at(struct host *h, uint16_t port)
 {
     for (struct udp_socket *u = h->sockets; u; u = u->next)
@@ -297,7 +377,7 @@ static struct udp_socket *socket_at(struct host *h, uint16_t port)
 static void deliver(struct packet *p)
 {
     struct host *h = p->host;
-    bool ours = sim_ip_equal(p->to.family == 4 ? &h->ip4 : &h->ip6, &p->to);
+    bool ours = multicast(&p->to) || sim_ip_equal(p->to.family == 4 ? &h->ip4 : &h->ip6, &p->to);
     if (h->off || !ours) {
         lose(p, NET_DROP_NO_HOST);
         return;
@@ -331,6 +411,7 @@ static void arrived(void *arg)
         lose(p, NET_DROP_BOX);
         return;
     }
+    nat64_in(p);
     route(p, s);
 }
 
@@ -352,7 +433,10 @@ int host_send(struct host *h, struct packet *p)
     p->from.port = port;
     p->site = h->site;
     p->from_outside = false;
+    struct packet *twin = p->twice ? packet_copy(p) : NULL;
     travel(p, &h->up);
+    if (twin)
+        travel(twin, &h->up);
     return 0;
 }
 

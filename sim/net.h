@@ -3,7 +3,7 @@
  * Sites form a tree under the root, which is the public Internet. A host hangs on its site by an access line
  * (two links), a site on its parent by an uplink (two links) with a box (nat.h) for IPv4 and one for IPv6. A
  * packet climbs from its host's site until a site knows the destination, and descends there. So double NAT
- * and carrier-grade NAT are sites within sites. */
+ * and carrier-grade NAT are sites within sites. Multicast reaches every other host of a site but the root. */
 #ifndef WARREN_SIM_NET_H
 #define WARREN_SIM_NET_H
 
@@ -28,6 +28,8 @@ struct packet {
     uint64_t seq, ack, sack;
     uint32_t window;
     usec_t stamp, echo;
+    usec_t held; /* by a tap: so much later than the wires alone would have it */
+    bool twice;  /* by a tap: a copy goes behind it */
     size_t n;
     uint8_t data[];
 };
@@ -51,6 +53,9 @@ struct net {
      * change the bytes. */
     bool (*tap)(void *arg, struct host *h, struct packet *p);
     void *tap_arg;
+    /* Told of every packet that is lost on its way. */
+    void (*lost)(void *arg, const struct packet *p, enum net_drop why);
+    void *lost_arg;
 };
 
 struct site_config {
@@ -58,6 +63,8 @@ struct site_config {
     uint64_t net6; /* /64; 0: no IPv6 here */
     struct nat_config box4, box6;
     struct link_config up, down; /* the uplink */
+    bool v6_only;                /* its hosts have no IPv4 */
+    bool nat64;                  /* what they send to 64:ff9b::/96 goes out as IPv4 through box4 (RFC 6146) */
     uint32_t outside4;           /* the box's address in the parent; 0: given by the simulator */
 };
 
@@ -69,6 +76,9 @@ struct site {
     struct link up, down;
     struct nat nat4, nat6;
     uint32_t next_host;
+    /* What its box answers by itself, at net4 | 1: takes the packet, or leaves it (false). NULL: nothing. */
+    bool (*service)(struct site *s, struct packet *p);
+    usec_t service_since;
 };
 
 struct udp_socket;
@@ -98,6 +108,10 @@ struct site *site_new(struct net *n, struct site *parent, const char *name, cons
 /* A home behind a box of this behaviour: addresses, 5 ms uplink, no IPv6. */
 struct site *site_home(struct net *n, struct site *parent, const char *name, const struct nat_config *box);
 void site_reboot(struct site *s, bool new_address);
+/* A packet of the box itself to a host of its site. Frees p in any case. */
+void site_send(struct site *s, struct packet *p);
+/* Its box forgets what it knew of UDP only: streams go on. */
+void site_forget_udp(struct site *s);
 
 /* A host with an access line of 1 ms each way; change host->up.config and host->down.config at will. */
 struct host *host_new(struct site *s, const char *name);

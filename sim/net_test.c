@@ -232,6 +232,24 @@ static void test_moving_and_power(void **state)
     assert_ptr_equal(host_by_name(net, "phone"), phone);
 }
 
+static void test_multicast_stays_on_the_site(void **state)
+{
+    struct nat_config box = {.ports = NAT_PORT_KEEP};
+    struct site *home = site_home(net, NULL, "home", &box), *next_door = site_home(net, NULL, "next", &box);
+    struct host *hosts[] = {host_new(home, "a"), host_new(home, "b"), host_new(home, "c"),
+                            host_new(next_door, "d"), host_new(net->root, "e")};
+    struct ear ears[5];
+    for (size_t i = 0; i < 5; i++)
+        listen_on(&ears[i], hosts[i], 5353);
+    say(&ears[0], sim_addr4(0xe00000fb, 5353));
+    say(&ears[4], sim_addr4(0xe00000fb, 5353));
+    run(SEC);
+    const int heard[] = {0, 1, 1, 0, 0};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(ears[i].heard, heard[i]);
+    assert_true(sim_ip_equal(&ears[1].from, &hosts[0]->ip4));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_double_nat, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ipv6_firewall, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moving_and_power, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_multicast_stays_on_the_site, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

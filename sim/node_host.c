@@ -9,8 +9,8 @@
 
 #define MESSAGE_ROOM (256 * 1024)
 #define FAIL_DELAY   (1 * MSEC)
-#define NOTICE_SLEEP (5 * SEC) /* the daemon's interval between two looks at its clocks */
-#define NOTICE_MOVE  (500 * MSEC)
+#define NOTICE_SLEEP (5 * SEC)    /* the daemon's interval between two looks at its clocks */
+#define NOTICE_MOVE  (300 * MSEC) /* changes come in swarms: the daemon judges them when they rest */
 
 static void pump(struct node_host *h);
 static void on_notice(void *arg);
@@ -70,7 +70,7 @@ static void on_up(void *arg, struct stream *s, const uint8_t binding[32], const 
     tell_time(h);
     struct host *hub = host_by_name(h->host->net, h->dialled.host);
     if (hub)
-        node_net_hub(h->net, &hub->ip4, &hub->ip6);
+        node_net_hub(h->net, h->host->ip4.family ? &hub->ip4 : &hub->ip6, h->host->ip4.family ? &hub->ip6 : &hub->ip4);
     node_hub_up(h->node, binding, h->sim->now);
     pump(h);
 }
@@ -122,7 +122,7 @@ static void connect_hub(struct node_host *h, const struct hub_address *hub)
         sim_arm(h->sim, &h->down_timer, h->sim->now + FAIL_DELAY);
         return;
     }
-    struct sim_addr to = there->ip4;
+    struct sim_addr to = h->host->ip4.family ? there->ip4 : there->ip6;
     to.port = hub->port;
     h->stream = stream_connect(h->host, &to, &stream_ops, h);
 }
@@ -301,6 +301,8 @@ static void keep_log(struct node_host *h, const struct node_out *o)
     char *line = h->log_lines[h->log_count++ % NODE_LOG_LINES];
     snprintf(line, sizeof h->log_lines[0], "%s %.*s", o->name, (int)o->data.n, (const char *)o->data.p);
     h->logs[o->level >= LOG_ERROR && o->level <= LOG_DEBUG ? o->level : LOG_DEBUG]++;
+    if (h->on_log)
+        h->on_log(h->log_arg, h, line);
     if (h->print)
         fprintf(stderr, "# %9.3f %s %s\n", (double)(h->sim->now - SIM_START) / SEC, h->name, line);
 }

@@ -62,6 +62,8 @@ struct node_host {
     char log_lines[NODE_LOG_LINES][256];
     size_t log_count;
     bool print;
+    void (*on_log)(void *arg, struct node_host *h, const char *line); /* hears every line */
+    void *log_arg;
 };
 
 void node_host_config_default(struct node_host_config *c);

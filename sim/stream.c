@@ -17,7 +17,15 @@
 #define TLS_SERVER_FIRST 14000 /* ML-DSA-87 certificate and signature */
 #define UPGRADE_LEN      300
 
-enum { FLAG_SYN = 1, FLAG_ACK = 2, FLAG_RST = 4, FLAG_FIN = 8, FLAG_DATA = 16, FLAG_PROBE = 32 };
+enum {
+    FLAG_SYN = 1,
+    FLAG_ACK = 2,
+    FLAG_RST = 4,
+    FLAG_FIN = 8,
+    FLAG_DATA = 16,
+    FLAG_PROBE = 32,
+    FLAG_CROSS = 64
+};
 enum {
     MESSAGE_TEXT = 1,
     MESSAGE_BINARY = 2,
@@ -48,11 +56,12 @@ struct stream {
     struct sim *sim;
     struct sim_addr local, remote; /* local: as it was when the stream was made */
     uint16_t port;
-    bool server, orphan, finishing, fin_sent, paused, wants_room, in_callback, reap;
+    bool dialled, crossed, server, orphan, finishing, fin_sent, paused, wants_room, in_callback, reap;
     enum stream_state state;
     const struct stream_ops *ops;
     void *arg;
-    uint8_t binding[32], fingerprint[32];
+    uint8_t binding[32], fingerprint[32], theirs[32];
+    uint64_t isn; /* decides who is the server where both ends connected */
     struct sim_timer timer;
     usec_t opened, progress, syn_at;
     uint8_t syn_tries;
@@ -195,7 +204,7 @@ static void send_syn(struct stream *s)
 {
     s->syn_at = s->sim->now;
     s->syn_tries++;
-    send_packet(s, FLAG_SYN, 0, (struct bytes){0}, 0, 0);
+    send_packet(s, FLAG_SYN, s->isn, (struct bytes){0}, 0, 0);
 }
 
 static void send_segment(struct stream *s, struct segment *g)
@@ -309,25 +318,25 @@ static void went_up(struct stream *s)
 {
     s->state = UP;
     s->in_callback = true;
-    s->ops->up(s->arg, s, s->binding, s->fingerprint);
+    s->ops->up(s->arg, s, s->binding, s->theirs);
     s->in_callback = false;
 }
 
 static void opening_message(struct stream *s, uint8_t kind, struct bytes m)
 {
     uint8_t told[64];
-    if (kind == OPEN_CLIENT_FIRST && s->server) {
+    if (kind == OPEN_CLIENT_FIRST && s->server && m.n >= 32) {
+        memcpy(s->theirs, m.p, 32);
         rng_fill(&s->sim->rng, s->binding, 32);
         memcpy(told, s->binding, 32);
         memcpy(told + 32, s->fingerprint, 32);
         push_opening(s, OPEN_SERVER_FIRST, TLS_SERVER_FIRST, bytes_of(told, sizeof told));
     } else if (kind == OPEN_SERVER_FIRST && !s->server && m.n >= 64) {
         memcpy(s->binding, m.p, 32);
-        memcpy(s->fingerprint, m.p + 32, 32);
+        memcpy(s->theirs, m.p + 32, 32);
         push_opening(s, OPEN_UPGRADE, UPGRADE_LEN, (struct bytes){0});
     } else if (kind == OPEN_UPGRADE && s->server) {
         push_opening(s, OPEN_DONE, UPGRADE_LEN, (struct bytes){0});
-        memset(s->fingerprint, 0, 32);
         went_up(s);
     } else if (kind == OPEN_DONE && !s->server) {
         went_up(s);
@@ -488,14 +497,34 @@ static void refuse(struct host *h, const struct packet *p)
     host_send(h, r);
 }
 
+static struct stream_listener *listener_at(struct host *h, uint16_t port)
+{
+    struct stream_side *side = side_of(h);
+    for (size_t i = 0; i < side->listener_count; i++)
+        if (side->listeners[i].port == port)
+            return &side->listeners[i];
+    return NULL;
+}
+
+/* Both ends connected: the one with the larger number is the server. */
+static void cross(struct stream *s, uint64_t their_isn)
+{
+    const struct stream_listener *l = listener_at(s->host, s->port);
+    if (l)
+        memcpy(s->fingerprint, l->fingerprint, 32);
+    s->crossed = true;
+    s->server = s->isn > their_isn;
+    s->state = TALKING;
+    if (!s->server)
+        push_opening(s, OPEN_CLIENT_FIRST, TLS_CLIENT_FIRST, bytes_of(s->fingerprint, 32));
+}
+
 static void on_syn(struct host *h, const struct packet *p)
 {
     struct stream *s = find(h, p);
-    struct stream_side *side = side_of(h);
-    struct stream_listener *l = NULL;
-    for (size_t i = 0; i < side->listener_count; i++)
-        if (side->listeners[i].port == p->to.port)
-            l = &side->listeners[i];
+    struct stream_listener *l = listener_at(h, p->to.port);
+    if (s && s->dialled && s->state == OPENING)
+        cross(s, p->seq);
     if (!s && l) {
         s = stream_make(h, &p->from, p->to.port);
         s->server = true;
@@ -512,7 +541,8 @@ static void on_syn(struct host *h, const struct packet *p)
         refuse(h, p);
         return;
     }
-    send_packet(s, FLAG_SYN | FLAG_ACK, 0, (struct bytes){0}, p->stamp, 0);
+    send_packet(s, FLAG_SYN | FLAG_ACK | (s->crossed ? FLAG_CROSS : 0), s->isn, (struct bytes){0}, p->stamp,
+                0);
     schedule(s);
 }
 
@@ -521,6 +551,11 @@ static void on_syn_ack(struct stream *s, const struct packet *p)
     if (s->state != OPENING)
         return;
     measure(s, p->echo);
+    if (p->flags & FLAG_CROSS) {
+        cross(s, p->seq);
+        schedule(s);
+        return;
+    }
     s->state = TALKING;
     push_opening(s, OPEN_CLIENT_FIRST, TLS_CLIENT_FIRST, (struct bytes){0});
 }
@@ -544,6 +579,8 @@ static void on_packet(struct host *h, struct packet *p)
         on_syn_ack(s, p);
         return;
     }
+    if (s->state == OPENING)
+        return; /* the answer to our SYN was lost; what follows it comes again */
     if (p->flags & FLAG_PROBE)
         send_packet(s, FLAG_ACK, 0, (struct bytes){0}, 0, 0);
     if (p->flags & FLAG_DATA)
@@ -583,14 +620,35 @@ void stream_unlisten(struct host *h, uint16_t port)
             side->listeners[i--] = side->listeners[--side->listener_count];
 }
 
-struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
-                              void *arg)
+static struct stream *connect_at(struct host *h, uint16_t port, const struct sim_addr *to,
+                                 const struct stream_ops *ops, void *arg)
 {
     for (struct host *each = h->net->hosts; each; each = each->next)
         side_of(each); /* every machine's kernel answers, if only to refuse */
-    struct stream *s = stream_make(h, to, host_port(h));
+    struct stream *s = stream_make(h, to, port);
     s->ops = ops;
     s->arg = arg;
+    return s;
+}
+
+struct stream *stream_connect_from(struct host *h, uint16_t port, const struct sim_addr *to,
+                                   const struct stream_ops *ops, void *arg)
+{
+    for (const struct stream *s = side_of(h)->streams; s; s = s->next)
+        if (s->port == port && sim_addr_equal(&s->remote, to) && s->state != DEAD)
+            return NULL;
+    struct stream *s = connect_at(h, port, to, ops, arg);
+    s->dialled = true;
+    s->isn = rng_u64(&s->sim->rng);
+    send_syn(s);
+    schedule(s);
+    return s;
+}
+
+struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
+                              void *arg)
+{
+    struct stream *s = connect_at(h, host_port(h), to, ops, arg);
     send_syn(s);
     schedule(s);
     return s;

@@ -3,7 +3,10 @@
  * follows until it is sent again, after max(200 ms, RTT), doubled each time; the window is bounded and
  * slow-starts, so a slow line pushes back; a reboot of either end answers with a reset; a silent hole is only
  * found out by time. Opening costs the round trips of TCP, TLS and the upgrade, with messages as long as
- * those of TLS 1.3 with ML-KEM-1024 and an ML-DSA-87 certificate. */
+ * those of TLS 1.3 with ML-KEM-1024 and an ML-DSA-87 certificate.
+ *
+ * Two ends that connect to each other from the ports at which they are connected to meet in one stream (TCP's
+ * simultaneous open, RFC 9293 section 3.5): so two NAT boxes are passed that let nobody in. */
 #ifndef WARREN_SIM_STREAM_H
 #define WARREN_SIM_STREAM_H
 
@@ -21,7 +24,7 @@ struct stream;
 
 struct stream_ops {
     /* Open: both ends have the same binding; the client learns the server's fingerprint (at the server:
-     * zeros). */
+     * zeros, but where both ends connected, each learns the other's). */
     void (*up)(void *arg, struct stream *s, const uint8_t binding[32], const uint8_t fingerprint[32]);
     void (*message)(void *arg, struct stream *s, bool binary, uint8_t *p, size_t n);
     void (*writable)(
@@ -44,6 +47,10 @@ void stream_unlisten(struct host *h, uint16_t port);
 /* Never calls back from inside. */
 struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
                               void *arg);
+/* From a port of our own choice, that of a listener: its fingerprint is ours where the other side does the
+ * same. NULL: such a stream exists. */
+struct stream *stream_connect_from(struct host *h, uint16_t port, const struct sim_addr *to,
+                                   const struct stream_ops *ops, void *arg);
 /* false: not up or full; writable comes later. */
 bool stream_send(struct stream *s, bool binary, struct bytes message);
 bool stream_writable(const struct stream *s);

@@ -301,6 +301,102 @@ static void test_through_a_box_and_its_reboot(void **state)
     assert_string_equal(here.why, "connection reset");
 }
 
+/* ---- Two ends that connect to each other. */
+
+#define PORT_A 4001
+#define PORT_B 4002
+
+static void send_many(struct stream *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        assert_true(send_numbered(s, i, 500));
+}
+
+static void *accept_unwanted(void *arg, struct stream *s)
+{
+    return NULL;
+}
+
+static struct sim_addr outside_of(const struct host *h, uint16_t port)
+{
+    struct sim_addr a = h->site->parent ? h->site->nat4.outside : h->ip4;
+    a.port = port;
+    return a;
+}
+
+static void both_connect(usec_t later)
+{
+    const struct sim_addr a = outside_of(client, PORT_A), b = outside_of(server, PORT_B);
+    struct stream_listener la = {.port = PORT_A, .ops = &ops, .accept = accept_unwanted}, lb = la;
+    lb.port = PORT_B;
+    memset(la.fingerprint, 0xaa, 32);
+    memset(lb.fingerprint, 0xbb, 32);
+    assert_int_equal(stream_listen(client, &la), 0);
+    assert_int_equal(stream_listen(server, &lb), 0);
+    here.s = stream_connect_from(client, PORT_A, &b, &ops, &here);
+    run(later);
+    there.s = stream_connect_from(server, PORT_B, &a, &ops, &there);
+    assert_non_null(here.s);
+    assert_non_null(there.s);
+    assert_null(stream_connect_from(client, PORT_A, &b, &ops, &here));
+}
+
+static void test_two_ends_meet_in_one_stream(void **state)
+{
+    uint8_t a[32], b[32];
+    memset(a, 0xaa, 32);
+    memset(b, 0xbb, 32);
+    both_connect(5 * MSEC); /* the packets cross */
+    run(SEC);
+    assert_true(here.up && there.up);
+    assert_memory_equal(here.binding, there.binding, 32);
+    assert_memory_equal(here.fingerprint, b, 32);
+    assert_memory_equal(there.fingerprint, a, 32);
+    send_many(here.s, 20);
+    send_many(there.s, 10);
+    run(SEC);
+    assert_int_equal(there.messages, 20);
+    assert_int_equal(here.messages, 10);
+}
+
+static void two_boxes(enum nat_ports ports)
+{
+    struct nat_config box = {.mapping = NAT_ENDPOINT, .filtering = NAT_ADDRESS_PORT, .ports = ports};
+    host_move(client, site_home(net, NULL, "home-a", &box));
+    host_move(server, site_home(net, NULL, "home-b", &box));
+}
+
+static void test_two_ends_meet_through_two_boxes(void **state)
+{
+    two_boxes(NAT_PORT_KEEP);
+    both_connect(300 * MSEC); /* the first packet finds the other box closed */
+    run(3 * SEC);
+    assert_true(here.up && there.up);
+    send_many(there.s, 5);
+    run(SEC);
+    assert_int_equal(here.messages, 5);
+}
+
+static void test_boxes_that_choose_ports_keep_them_apart(void **state)
+{
+    two_boxes(NAT_PORT_RANDOM);
+    both_connect(0);
+    run(STREAM_OPEN_MAX + SEC);
+    assert_false(here.up || there.up);
+    assert_string_equal(here.why, "connection timed out");
+}
+
+static void test_two_ends_meet_over_a_bad_line(void **state)
+{
+    host_lines(client, &(struct link_config){.delay = 20 * MSEC, .loss = 0.3});
+    both_connect(5 * MSEC);
+    run(9 * SEC);
+    assert_true(here.up && there.up);
+    send_many(here.s, 50);
+    run(20 * SEC);
+    assert_int_equal(there.messages, 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +409,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence_is_found_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_through_a_box_and_its_reboot, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_ends_meet_in_one_stream, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_ends_meet_through_two_boxes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_boxes_that_choose_ports_keep_them_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_ends_meet_over_a_bad_line, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

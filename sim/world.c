@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HUB_NAME     "hub.test"
-#define PING_EVERY   (20 * MSEC)
-#define PONG_FRESH   (250 * MSEC)
-#define REMOVED_SOON (1 * SEC)
+#define HUB_NAME      "hub.test"
+#define PING_EVERY    (20 * MSEC)
+#define PONG_FRESH    (250 * MSEC)
+#define REMOVED_SOON  (1 * SEC)
+#define STEPS_AT_ONCE 100000 /* timers fired at one moment; more is a loop */
 
 struct world *world;
 void (*world_fails)(const char *file, int line);
@@ -26,6 +27,8 @@ void world_begin(void)
 
 void world_end(void)
 {
+    world->net->tap = NULL; /* what it looks at goes first */
+    world->net->lost = NULL;
     for (size_t i = 0; i < world->node_count; i++)
         node_host_free(world->nodes[i]);
     if (world->hostile)
@@ -71,8 +74,15 @@ usec_t world_age(void)
 void world_run(usec_t t, const char *file, int line)
 {
     usec_t until = world->sim.now + t;
-    while (sim_step(&world->sim, until) && !world->violation[0])
-        ;
+    usec_t at = 0;
+    uint64_t steps = 0;
+    while (sim_step(&world->sim, until) && !world->violation[0]) {
+        if (world->sim.now != at)
+            steps = 0;
+        at = world->sim.now;
+        if (++steps > STEPS_AT_ONCE)
+            world_fail(file, line, "time stands still: somebody wakes again and again");
+    }
     if (world->violation[0])
         world_fail(file, line, "%s", world->violation);
 }
@@ -113,6 +123,59 @@ static void watch(void *arg, struct device *d, uint32_t from, uint64_t seq)
         violated("%s still hears %s, who was removed", n->name, name);
 }
 
+/* ---- Which way it goes. */
+
+struct world_path *path_of(struct node_host *a, struct node_host *b)
+{
+    return &world->path[a->number][b->number];
+}
+
+static struct node_host *node_named(const char *id)
+{
+    char text[NODE_ID_TEXT_CAP];
+    for (size_t i = 0; i < world->node_count; i++) {
+        node_id_text(text, world->nodes[i]->id);
+        if (strncmp(id, text, strlen(text)) == 0)
+            return world->nodes[i];
+    }
+    return NULL;
+}
+
+static enum path_kind kind_after(const char *line, const char *word)
+{
+    const char *at = strstr(line, word);
+    for (int k = 0; at && k < PATH_KIND_COUNT; k++) {
+        const char *name = path_kind_name((enum path_kind)k);
+        if (strncmp(at + strlen(word), name, strlen(name)) == 0 && at[strlen(word) + strlen(name)] == ' ')
+            return (enum path_kind)k;
+    }
+    return PATH_NONE;
+}
+
+static void log_line(void *arg, struct node_host *h, const char *line)
+{
+    const char *id = strstr(line, " peer=");
+    struct node_host *peer = NULL;
+    if (id && strncmp(line, "path-", 5) == 0)
+        peer = node_named(id + 6);
+    if (!peer)
+        return;
+    struct world_path *path = path_of(h, peer);
+    if (strncmp(line, "path-up", 7) == 0)
+        path->up_at = world->sim.now;
+    const char *bytes = strstr(line, " bytes=");
+    if (strncmp(line, "path-mtu", 8) == 0 && bytes) {
+        path->mtu = (unsigned)strtoul(bytes + 7, NULL, 10);
+        path->mtu_of = kind_after(line, " path=");
+    }
+    if (strncmp(line, "path-changed", 12) != 0)
+        return;
+    world->moves += kind_after(line, " from=") != PATH_NONE;
+    path->kind = kind_after(line, " to=");
+    path->since = world->sim.now;
+    path->changes++;
+}
+
 /* ---- Machines. */
 
 struct node_host *machine_at(struct site *where, const char *name, const struct node_host_config *c)
@@ -130,6 +193,7 @@ struct node_host *machine_at(struct site *where, const char *name, const struct 
         n->devices[i].on_heard = watch;
         n->devices[i].arg = n;
     }
+    n->on_log = log_line;
     world->nodes[world->node_count++] = n;
     node_host_start(n);
     return n;
@@ -250,6 +314,17 @@ static void say_in(struct world_party *p, struct node_host *from, struct node_ho
 void say(struct node_host *from, struct node_host *to, size_t size)
 {
     say_in(world->party, from, to, size);
+}
+
+void say6(struct node_host *from, struct node_host *to, size_t size)
+{
+    struct device *d = device_of(from), *there = device_of(to);
+    uint64_t *sent = sent_of(world->party, from, to);
+    if (!d || !there || from->asleep)
+        return;
+    if (device_say6(d, there->ip4, there->ip6, *sent + 1, size))
+        ++*sent;
+    node_host_pump(from);
 }
 
 static void flow_fires(void *arg)

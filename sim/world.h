@@ -47,6 +47,15 @@ struct flow {
     size_t size;
 };
 
+/* The path on which a node sends to another, as its log says. */
+struct world_path {
+    enum path_kind kind;
+    usec_t since, up_at; /* up_at: when a path to it was last proven */
+    uint64_t changes;
+    unsigned mtu; /* of the path of that kind that was measured last */
+    enum path_kind mtu_of;
+};
+
 struct world {
     struct sim sim;
     struct net *net;
@@ -63,6 +72,8 @@ struct world {
     uint64_t pings;
     usec_t looked_at; /* by everybody_connected, and what it saw */
     bool all_connected;
+    struct world_path path[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
+    uint64_t moves;          /* of all of them, but for the first path of a session */
     bool direct;             /* machines look for direct paths; false: everything stays on the relay */
     bool reordering_allowed; /* a scenario whose hub shuffles frames says so */
     char violation[256];
@@ -144,6 +155,8 @@ struct device *device_of(struct node_host *n); /* NULL: none, or closed */
 /* a pings b all the while it is asked; an answer came within the last 250 ms. */
 bool sees(struct node_host *a, struct node_host *b);
 bool everybody_sees_everybody(void); /* members by the model */
+/* The same as path_kind, but cheap, and not aware of the loss of the last path. */
+struct world_path *path_of(struct node_host *a, struct node_host *b);
 enum path_kind path_kind(struct node_host *a, struct node_host *b);
 /* A field of b in a's status: "state", "path", "role", "cipher" ...; "" where there is none. Valid until
  * asked again. */
@@ -161,6 +174,7 @@ bool alerted(struct node_host *n, const char *code);
 void talk(struct node_host *from, struct node_host *to, usec_t every, size_t size);
 void hush(void); /* ends all of it */
 void say(struct node_host *from, struct node_host *to, size_t size);
+void say6(struct node_host *from, struct node_host *to, size_t size); /* over IPv6 */
 uint64_t frames_sent(struct node_host *from, struct node_host *to);
 uint64_t frames_got(struct node_host *from, struct node_host *to);
 int64_t frames_lost(struct node_host *from, struct node_host *to); /* what is under way counts as lost */

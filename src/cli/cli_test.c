@@ -626,6 +626,80 @@ static void test_ping_output(void **state)
                      1);
 }
 
+/* A relay turns into a direct path, and that into another one. */
+static void test_ping_shows_changes(void **state)
+{
+    (void)state;
+    static const char answers[] =
+        "{\"progress\":{\"seq\":1,\"rtt_ms\":40,\"path\":\"ws-relay\",\"endpoint\":\"hub:443\",\"path_after_"
+        "ms\":0}}\n"
+        "{\"progress\":{\"seq\":2,\"timeout\":true,\"rtt_ms\":null,\"path\":\"none\",\"endpoint\":null}}\n"
+        "{\"progress\":{\"seq\":3,\"rtt_ms\":20,\"path\":\"udp\",\"endpoint\":\"192.0.2.7:41641\","
+        "\"path_after_ms\":280.5}}\n"
+        "{\"progress\":{\"seq\":4,\"rtt_ms\":20,\"path\":\"udp\",\"endpoint\":\"192.0.2.7:41641\","
+        "\"path_after_ms\":280.5}}\n"
+        "{\"progress\":{\"seq\":5,\"rtt_ms\":21,\"path\":\"udp\",\"endpoint\":\"[2001:db8::1]:9\"}}\n"
+        "{\"ok\":true,\"result\":{\"sent\":5,\"received\":4,\"rtt_min_ms\":20,\"rtt_avg_ms\":25.25,"
+        "\"rtt_max_ms\":40}}\n";
+    assert_int_equal(with_daemon("ping anna -c 5", "", answers), 0);
+    assert_string_equal(shell.out, "seq 1  40.0 ms  by ws-relay hub:443\n"
+                                   "seq 2  no answer\n"
+                                   "path changed: ws-relay -> udp 192.0.2.7:41641 (after 0.28 s)\n"
+                                   "seq 3  20.0 ms  by udp 192.0.2.7:41641\n"
+                                   "seq 4  20.0 ms  by udp 192.0.2.7:41641\n"
+                                   "path changed: udp -> udp [2001:db8::1]:9\n"
+                                   "seq 5  21.0 ms  by udp [2001:db8::1]:9\n"
+                                   "5 sent, 4 answered, 20% lost, min/avg/max 20.0/25.2/40.0 ms\n");
+    assert_int_equal(with_daemon("--json ping anna -c 5", "", answers), 0);
+    assert_null(strstr(shell.out, "changed"));
+    says(shell.out, "\"path_after_ms\":280.5");
+}
+
+static void test_netcheck_output(void **state)
+{
+    (void)state;
+    static const char answer[] =
+        "{\"ok\":true,\"result\":{\"hub\":{\"url\":\"https://h:443\",\"connected\":true,\"reachable\":true,"
+        "\"rtt_ms\":20,\"udp_relay\":\"bound at 198.51.100.1:7\"},\"tcp\":{\"port\":443,\"reachable\":true},"
+        "\"udp\":{\"ipv4\":true,\"ipv6\":null},"
+        "\"ipv4\":{\"mapped\":\"198.51.100.1:7\",\"mapping\":\"endpoint-independent\",\"filtering\":null,"
+        "\"ports\":\"sequential\",\"port_delta\":2,\"hairpin\":false,\"lifetime_s\":90,\"text\":\"IPv4: a "
+        "NAT.\"},"
+        "\"ipv6\":{\"mapped\":null,\"text\":\"IPv6: this machine has no address for it.\"},"
+        "\"addresses\":[{\"address\":\"10.0.0.2:7\",\"kind\":\"own\"},"
+        "{\"address\":\"198.51.100.1:7\",\"kind\":\"outside\"}],"
+        "\"port_mapping\":{\"udp\":\"udp: no answer\",\"tcp\":\"tcp: no answer\"},\"tcp_listener\":8443,"
+        "\"turn\":\"the hub names no TURN server\",\"relays\":[{\"name\":\"h:443\",\"kind\":\"udp-relay\","
+        "\"rtt_ms\":12.5},{\"name\":\"h:443\",\"kind\":\"ws-relay\",\"rtt_ms\":20}],"
+        "\"text\":\"All \\u001b[1mis well.\"}}\n";
+    assert_int_equal(with_daemon("netcheck", "", answer), 0);
+    assert_string_equal(
+        shell.out,
+        "hub           https://h:443  answers in 20.0 ms\n"
+        "TCP           port 443 of the hub answers\n"
+        "UDP relay     bound at 198.51.100.1:7\n"
+        "TURN          the hub names no TURN server\n"
+        "UDP           IPv4 works, IPv6 not known\n"
+        "IPv4          IPv4: a NAT.\n"
+        "              outside 198.51.100.1:7; mapping endpoint-independent, filtering not known, ports "
+        "sequential (+2), hairpin no, an idle mapping lives at least 90 s\n"
+        "IPv6          IPv6: this machine has no address for it.\n"
+        "addresses     10.0.0.2:7 (own), 198.51.100.1:7 (outside)\n"
+        "port mapping  udp: no answer\n"
+        "              tcp: no answer\n"
+        "TLS listener  port 8443\n"
+        "relays        h:443 udp-relay 12.5 ms, h:443 ws-relay 20.0 ms\n"
+        "\nAll \\x1b[1mis well.\n");
+    static const char nothing[] =
+        "{\"ok\":true,\"result\":{\"hub\":{\"url\":null,\"connected\":false},\"text\":\"No hub.\"}}\n";
+    assert_int_equal(with_daemon("netcheck", "", nothing), 0);
+    says(shell.out, "hub           none yet\n");
+    says(shell.out, "UDP           IPv4 not known, IPv6 not known\n");
+    says(shell.out, "relays        none\n");
+    says(shell.out, "\nNo hub.\n");
+    assert_int_equal(with_daemon("netcheck", "", OK), 0);
+}
+
 static void test_log_comes_in_parts(void **state)
 {
     (void)state;
@@ -671,6 +745,19 @@ static void test_status_output(void **state)
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
         says(shell.out, want[i]);
     assert_null(strstr(shell.out, "\xe2\x80\xae"));
+    static const char two[] =
+        "{\"ok\":true,\"result\":{\"parties\":[{\"name\":\"home\",\"peers\":["
+        "{\"name\":\"anna\",\"why\":\"on the relay: x\\u001b\",\"tried\":[\"UDP, round 1\"],\"paths\":["
+        "{\"path\":\"ws-relay\",\"endpoint\":\"h:1\",\"alive\":true,\"rtt_ms\":12,\"loss\":0.5,\"mtu\":65535}"
+        "]},"
+        "{\"name\":\"ben\",\"why\":\"on the relay: x\\u001b\"},"
+        "{\"name\":\"cleo\",\"why\":\"direct\"}]}]}}\n";
+    assert_int_equal(with_daemon("status", "", two), 0);
+    says(shell.out, "  anna, ben: on the relay: x\\x1b\n  cleo: direct\n");
+    assert_null(strstr(shell.out, "tried"));
+    assert_int_equal(with_daemon("-v status", "", two), 0);
+    says(shell.out, "x\\x1b\n    path ws-relay h:1  alive, 12.0 ms, 50% lost, mtu 65535\n"
+                    "    tried UDP, round 1\n  cleo: direct\n");
     assert_int_equal(with_daemon("status", "", OK), 0); /* of another version: nothing to say is no crash */
     says(shell.out, "no parties");
 }
@@ -700,6 +787,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ping_output, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ping_shows_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_netcheck_output, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_comes_in_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status_output, setup, teardown),
     };

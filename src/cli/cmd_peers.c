@@ -36,7 +36,9 @@ static void show(struct cli *c, const json_t *r)
         table_cell(&t, json_text(p, "ip"));
         table_cell(&t, json_text(p, "state"));
         table_cell(&t, json_text(p, "path"));
-        table_cell(&t, *json_text(p, "endpoint") ? json_text(p, "endpoint") : "-");
+        table_cell(&t, *json_text(p, "endpoint") ? json_text(p, "endpoint")
+                       : *json_text(p, "relay")  ? json_text(p, "relay")
+                                                 : "-");
         table_cell(&t, *json_text(p, "cipher") ? json_text(p, "cipher") : "-");
         table_cell(&t, session < 0 ? "-" : human_seconds(age, (uint64_t)session));
         table_cellf(&t, "%.0f", json_number(p, "rekeys", 0));

@@ -24,10 +24,42 @@ static bool number(const char *text, unsigned long min, unsigned long max, unsig
     return *text >= '0' && *text <= '9' && !*end && *out >= min && *out <= max;
 }
 
+/* The path that the last reply took. */
+struct took {
+    bool any;
+    char path[32], endpoint[128];
+};
+
+static void put_way(FILE *out, const char *path, const char *endpoint)
+{
+    put_escaped(out, *path ? path : "?");
+    if (*endpoint)
+        fputs(" ", out);
+    put_escaped(out, endpoint);
+}
+
+/* "path changed: ws-relay -> udp 192.0.2.7:41641 (after 0.28 s)" */
+static void show_change(struct cli *c, const json_t *p, struct took *last)
+{
+    const char *path = json_text(p, "path"), *endpoint = json_text(p, "endpoint");
+    double after = json_number(p, "path_after_ms", -1);
+    if (last->any && (strcmp(last->path, path) != 0 || strcmp(last->endpoint, endpoint) != 0)) {
+        fputs("path changed: ", c->out);
+        put_escaped(c->out, *last->path ? last->path : "?");
+        fputs(" -> ", c->out);
+        put_way(c->out, path, endpoint);
+        if (after >= 0)
+            fprintf(c->out, " (after %.2f s)", after / 1000);
+        fputc('\n', c->out);
+    }
+    last->any = true;
+    snprintf(last->path, sizeof last->path, "%s", path);
+    snprintf(last->endpoint, sizeof last->endpoint, "%s", endpoint);
+}
+
 static void show_reply(struct cli *c, const json_t *p, void *arg)
 {
     char ms[32];
-    (void)arg;
     if (c->json) {
         json_dumpf(p, c->out, JSON_COMPACT | JSON_ENSURE_ASCII);
         fputc('\n', c->out);
@@ -37,12 +69,9 @@ static void show_reply(struct cli *c, const json_t *p, void *arg)
     } else if (json_number(p, "rtt_ms", -1) < 0) {
         fprintf(c->out, "seq %.0f  no answer\n", json_number(p, "seq", 0));
     } else {
+        show_change(c, p, arg);
         fprintf(c->out, "seq %.0f  %s ms  by ", json_number(p, "seq", 0), json_ms(ms, p, "rtt_ms"));
-        put_escaped(c->out, *json_text(p, "path") ? json_text(p, "path") : "?");
-        if (*json_text(p, "endpoint")) {
-            fputs(" ", c->out);
-            put_escaped(c->out, json_text(p, "endpoint"));
-        }
+        put_way(c->out, json_text(p, "path"), json_text(p, "endpoint"));
         fputc('\n', c->out);
     }
     fflush(c->out);
@@ -77,7 +106,8 @@ int run_ping(struct cli *c, const struct args *a)
     json_object_set_new(q, "peer", json_string(a->word[0]));
     json_object_set_new(q, "count", json_integer((json_int_t)count));
     json_object_set_new(q, "interval_ms", json_integer((json_int_t)interval));
-    int rc = client_request(c, q, NULL, show_reply, NULL, &result);
+    struct took last = {.any = false};
+    int rc = client_request(c, q, NULL, show_reply, &last, &result);
     if (rc)
         return rc;
     rc = summary(c, result);

@@ -63,8 +63,31 @@ static void put_peers(FILE *out, const json_t *peers)
     table_done(&t);
 }
 
-/* Why a peer is not on a better path, said once for all whom it concerns. */
-static void put_reasons(FILE *out, const json_t *peers)
+/* With -v: what was tried for a direct path, and the paths in reserve. */
+static void put_details(FILE *out, const json_t *peer)
+{
+    const json_t *v;
+    size_t i;
+    char ms[32];
+    json_array_foreach(json_object_get(peer, "paths"), i, v)
+    {
+        fputs("    path ", out);
+        put_escaped(out, json_text(v, "path"));
+        fputs(" ", out);
+        put_escaped(out, json_text(v, "endpoint"));
+        fprintf(out, "  %s, %s ms, %.0f%% lost, mtu %.0f\n", json_yes(v, "alive") ? "alive" : "dead",
+                json_ms(ms, v, "rtt_ms"), 100 * json_number(v, "loss", 0), json_number(v, "mtu", 0));
+    }
+    json_array_foreach(json_object_get(peer, "tried"), i, v)
+    {
+        fputs("    tried ", out);
+        put_escaped(out, json_is_string(v) ? json_string_value(v) : "");
+        fputc('\n', out);
+    }
+}
+
+/* Why peers are on the paths that they are on, said once for all whom it concerns. */
+static void put_reasons(FILE *out, const json_t *peers, bool details)
 {
     const json_t *p, *q;
     size_t i, k;
@@ -91,6 +114,11 @@ static void put_reasons(FILE *out, const json_t *peers)
         fputs(": ", out);
         put_escaped(out, why);
         fputc('\n', out);
+        json_array_foreach(peers, k, q)
+        {
+            if (details && !strcmp(json_text(q, "why"), why))
+                put_details(out, q);
+        }
     }
 }
 
@@ -103,7 +131,7 @@ static void put_field(FILE *out, const char *before, const json_t *o, const char
     put_escaped(out, text);
 }
 
-static void put_party(FILE *out, const json_t *p)
+static void put_party(FILE *out, const json_t *p, bool details)
 {
     fputs("\nparty  ", out);
     put_escaped(out, json_text(p, "name"));
@@ -123,7 +151,7 @@ static void put_party(FILE *out, const json_t *p)
     const json_t *peers = json_object_get(p, "peers");
     if (json_array_size(peers)) {
         put_peers(out, peers);
-        put_reasons(out, peers);
+        put_reasons(out, peers, details);
     } else {
         fputs("  nobody else is here yet: `warren invite` lets somebody in\n", out);
     }
@@ -152,15 +180,15 @@ static void show(struct cli *c, const json_t *r)
     put_hub(c->out, json_object_get(r, "hub"));
     json_array_foreach(parties, i, p)
     {
-        put_party(c->out, p);
+        put_party(c->out, p, c->verbosity > 0);
     }
     if (!json_array_size(parties))
         fputs("\nno parties: make one with `warren party create NAME`, or `warren join` one\n", c->out);
     put_alerts(c->out, json_object_get(r, "alerts"));
 }
 
-/* How many lines of a terminal `width` columns wide a text takes. Bytes stand for columns: names are mostly ASCII, and one line too
- * many only costs a blank one. */
+/* How many lines of a terminal `width` columns wide a text takes. Bytes stand for columns: names are mostly
+ * ASCII, and one line too many only costs a blank one. */
 static size_t lines_of(const char *text, size_t width)
 {
     size_t lines = 0, column = 0;
@@ -189,7 +217,8 @@ static void put_result(struct cli *c, json_t *result)
     fputc('\n', c->out);
 }
 
-/* One picture over the last one, so that what stands above it on the terminal (an invite) stays. lines: of the last one. */
+/* One picture over the last one, so that what stands above it on the terminal (an invite) stays. lines: of
+ * the last one. */
 static int redraw(struct cli *c, json_t *result, size_t *lines)
 {
     char *text = NULL;

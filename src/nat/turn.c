@@ -629,6 +629,8 @@ int turn_input(struct turn *t, struct bytes in, usec_t now)
 static int next_frame(struct turn *t, struct bytes *frame)
 {
     struct bytes all = buf_bytes(&t->stream);
+    if (t->stream_at >= all.n)
+        return 0;
     struct rd r = rd_of(bytes_of(all.p + t->stream_at, all.n - t->stream_at));
     const uint8_t *start = r.p;
     size_t have = rd_left(&r), whole;

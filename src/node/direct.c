@@ -8,6 +8,7 @@
 #include "node/underlay_int.h"
 
 #define DIRECT_RETRY   (60 * SEC)  /* while a relay carries the traffic */
+#define DIRECT_TURN     (4 * SEC)   /* then the session's initiator asks a TURN server, its responder after twice that */
 #define DIRECT_AGAIN   (1 * SEC)   /* between two beginnings, whatever happens */
 #define DIRECT_REFUSED (600 * SEC) /* after the peer said that it wants none */
 #define DIRECT_KEEP    (15 * SEC)  /* an agent that has done its work still answers for so long */
@@ -17,7 +18,8 @@
 static bool direct_allowed(const struct node *n)
 {
     const struct underlay *u = n->underlay;
-    return n->limits.direct && u->known && (u->main4.port != 0 || u->main6.port != 0);
+    return n->limits.direct && u->known &&
+           (u->main4.port != 0 || u->main6.port != 0 || u->tcp_port != 0);
 }
 
 bool path_is_direct(enum path_kind k)
@@ -25,7 +27,16 @@ bool path_is_direct(enum path_kind k)
     return k == PATH_LAN || k == PATH_UDP || k == PATH_TLS;
 }
 
-static bool direct_alive(const struct node_peer *p)
+bool direct_udp_alive(const struct node_peer *p)
+{
+    struct path_stats st;
+    for (size_t i = 0; p->paths && i < paths_count(p->paths); i++)
+        if (paths_stats_at(p->paths, i, &st) && st.alive && (st.kind == PATH_LAN || st.kind == PATH_UDP))
+            return true;
+    return false;
+}
+
+bool direct_alive(const struct node_peer *p)
 {
     struct path_stats st;
     for (size_t i = 0; p->paths && i < paths_count(p->paths); i++)
@@ -49,13 +60,16 @@ static void ice_drop(struct node *n, struct node_peer *p)
 void direct_stop(struct node *n, struct node_peer *p)
 {
     ice_drop(n, p);
+    search_peer_gone(n, p);
     free(p->direct);
     p->direct = NULL;
 }
 
 void direct_free(struct node *n, struct node_peer *p)
 {
+    streams_peer_gone(n, p);
     direct_stop(n, p);
+    search_ways_gone(n, p);
 }
 
 /* ---- Credentials: both ends know both, from the session. */
@@ -77,6 +91,23 @@ static int credentials_make(const struct node_peer *p, uint32_t generation, bool
 
 /* ---- Telling. */
 
+/* Where our listener may be reached from outside: a mapping; else, for a NAT that keeps ports, the address
+ * that the hub sees: known also to those that get no UDP out. */
+static struct net_addr tcp_outside(const struct node *n)
+{
+    const struct underlay *u = n->underlay;
+    struct net_addr a;
+    if (u->mapped_tcp.family != 0)
+        return u->mapped_tcp;
+    if (!link_ready(n) || u->tcp_port == 0 || net_addr_read(&a, n->link.seen) < 0)
+        return (struct net_addr){0};
+    net_addr_unmap(&a);
+    if (net_addr_scope(&a) != NET_PUBLIC)
+        return (struct net_addr){0};
+    a.port = u->tcp_port;
+    return a;
+}
+
 static void tell(struct node *n, struct node_peer *p, usec_t now)
 {
     struct direct *d = p->direct;
@@ -84,7 +115,7 @@ static void tell(struct node *n, struct node_peer *p, usec_t now)
     struct direct_message m = {.generation = d->generation,
                                .revision = u->revision,
                                .tcp_port = u->tcp_port,
-                               .tcp_mapped = u->mapped_tcp};
+                               .tcp_mapped = tcp_outside(n)};
     struct nat_behaviour b;
     uint8_t out[DIRECT_MESSAGE_MAX];
     underlay_behaviour(n, 4, &b);
@@ -104,6 +135,7 @@ static void tell(struct node *n, struct node_peer *p, usec_t now)
     for (size_t i = 0; d->ice && m.count < DIRECT_CANDIDATES_MAX && ice_local_at(d->ice, i, &c); i++)
         m.candidates[m.count++] = (struct direct_candidate){
             .type = (uint8_t)c.type, .mapped = c.mapped, .priority = c.priority, .addr = c.addr};
+    nat64_tell(n, &m);
     struct wr w = wr_of(out, sizeof out);
     direct_write(&w, &m);
     struct bytes text = wr_done(&w);
@@ -133,16 +165,29 @@ static void locals_add(struct node *n, struct direct *d, usec_t now)
         ice_local_done(d->ice, now);
 }
 
-static void remotes_add(struct direct *d, usec_t now)
+/* Addresses in our own virtual LANs are no way to anybody but through the paths that are looked for. */
+static void remotes_add(const struct node *n, struct direct *d, usec_t now)
 {
     for (size_t i = 0; i < d->theirs.count; i++) {
         const struct direct_candidate *r = &d->theirs.candidates[i];
         const struct ice_candidate c = {
             .type = (enum ice_type)r->type, .mapped = r->mapped, .addr = r->addr, .priority = r->priority};
-        ice_add_remote(d->ice, &c, now);
+        if (!underlay_overlay(n, &r->addr))
+            ice_add_remote(d->ice, &c, now);
+        nat64_remote(n, d->ice, &c, now);
     }
     if (d->theirs.flags & DIRECT_DONE)
         ice_remote_done(d->ice, now);
+}
+
+/* What came of a round that was not the first one. */
+static void retry_settled(struct node *n, struct direct *d, bool proven)
+{
+    if (d->retrying && proven)
+        n->moves.retries_proven++;
+    else if (d->retrying)
+        n->moves.retries_failed++;
+    d->retrying = false;
 }
 
 static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec_t now)
@@ -162,6 +207,8 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
     d->began_at = now;
     d->retry_at = now + DIRECT_RETRY - DIRECT_RETRY / 8 + rng_below(&n->rng, DIRECT_RETRY / 4);
     d->failed = false;
+    retry_settled(n, d, false);
+    d->retrying = d->attempts > 0;
     d->attempts++;
     node_due(n, d->retry_at);
     memcpy(d->ufrag, c.local.ufrag, sizeof d->ufrag);
@@ -175,8 +222,11 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
     ice_remote_credentials(d->ice, &theirs, now);
     wipe(&theirs, sizeof theirs);
     if (d->heard && d->theirs.generation == generation)
-        remotes_add(d, now);
+        remotes_add(n, d, now);
+    streams_round(n, p, STREAM_DIAL_AFTER, now);
+    streams_hurry(n, p, now);
     tell_anew(n, p, now);
+    search_soon(n, p, now);
 }
 
 static struct direct *direct_need(struct node_peer *p)
@@ -185,7 +235,7 @@ static struct direct *direct_need(struct node_peer *p)
         return p->direct;
     struct direct *d = calloc(1, sizeof *d);
     if (d)
-        d->tell_at = d->retry_at = d->free_at = USEC_NEVER;
+        d->tell_at = d->retry_at = d->free_at = d->search_at = d->dial.at = USEC_NEVER;
     p->direct = d;
     return d;
 }
@@ -204,7 +254,9 @@ void direct_session_up(struct node *n, struct node_peer *p, usec_t now)
         const struct ice_candidate c = {
             .type = net_addr_scope(a) == NET_PUBLIC && a->family == 4 ? ICE_SERVER_REFLEXIVE : ICE_HOST,
             .addr = *a};
-        ice_add_remote(p->direct->ice, &c, now);
+        if (!underlay_overlay(n, a))
+            ice_add_remote(p->direct->ice, &c, now);
+        nat64_remote(n, p->direct->ice, &c, now);
     }
 }
 
@@ -219,12 +271,29 @@ static void restart(struct node *n, struct node_peer *p, usec_t now)
             begin(n, p, 0, now);
         return;
     }
-    if (d->attempts > 0 && now < d->began_at + DIRECT_AGAIN) {
-        d->retry_at = usec_min(d->retry_at, d->began_at + DIRECT_AGAIN);
+    bool searching = search_runs(n, p); /* with this agent */
+    if (searching || (d->attempts > 0 && now < d->began_at + DIRECT_AGAIN)) {
+        d->retry_at = usec_min(d->retry_at, (searching ? now : d->began_at) + DIRECT_AGAIN);
         node_due(n, d->retry_at);
         return;
     }
     begin(n, p, d->generation + 1, now);
+}
+
+void direct_again(struct node *n, struct node_peer *p, usec_t now)
+{
+    restart(n, p, now);
+}
+
+void direct_hint(struct node *n, struct node_peer *p, const struct net_addr *a, usec_t now)
+{
+    const struct ice_candidate c = {.type = ICE_HOST, .addr = *a};
+    if (!p->direct || !p->direct->ice)
+        restart(n, p, now);
+    if (!p->direct || !p->direct->ice)
+        return;
+    ice_add_remote(p->direct->ice, &c, now);
+    peer_touch(n, p);
 }
 
 void direct_list_changed(struct node *n, usec_t now)
@@ -239,6 +308,7 @@ void direct_list_changed(struct node *n, usec_t now)
         } else if (p->direct->ice) {
             locals_add(n, p->direct, now);
             tell_anew(n, p, now);
+            search_soon(n, p, now);
         } else if (!direct_alive(p) && p->direct->told != u->revision) {
             restart(n, p, now);
         }
@@ -253,6 +323,7 @@ void direct_network_changed(struct node *n, usec_t now)
             continue;
         if (p->paths)
             paths_doubt_all(p->paths, now);
+        search_network_changed(n, now);
         if (p->direct)
             p->direct->began_at = 0;
         restart(n, p, now);
@@ -298,9 +369,11 @@ bool direct_candidates(struct node *n, struct node_peer *p, struct bytes in, use
     if (m.generation > d->generation || (!d->ice && m.generation == d->generation && !direct_alive(p)))
         begin(n, p, m.generation, now);
     else if (d->ice && m.generation == d->generation)
-        remotes_add(d, now);
+        remotes_add(n, d, now);
     else if (m.generation < d->generation)
         tell_anew(n, p, now); /* it has not heard that we began anew */
+    search_soon(n, p, now);
+    streams_hurry(n, p, now);
     return true;
 }
 
@@ -341,8 +414,11 @@ bool direct_stun(struct node *n, uint32_t socket, const struct net_addr *from, s
 /* A pair that answers: the keys are proved over it, and then it may carry. */
 static void pair_works(struct node *n, struct node_peer *p, const struct ice_pair *pair, usec_t now)
 {
-    const struct origin o = {.via = PATH_UDP, .number = pair->base, .addr = pair->remote};
+    const struct origin o = {
+        .via = pair->base == TURN_BASE ? PATH_TURN : PATH_UDP, .number = pair->base, .addr = pair->remote};
     struct way *w = way_open(n, p, &o, now);
+    if (w && !w->proven && pair->remote_type == ICE_RELAYED)
+        w->kind = PATH_TURN; /* by the other end's server */
     if (w && !w->proven)
         way_prove(n, p, w, now);
 }
@@ -354,9 +430,11 @@ static void ice_said(struct node *n, struct node_peer *p, const struct ice_event
     case ICE_EVENT_VALID:
     case ICE_EVENT_SELECTED:
         pair_works(n, p, &ev->pair, now);
+        search_valid(n, p, &ev->pair, now);
         break;
     case ICE_EVENT_FAILED:
         d->failed = true;
+        streams_hurry(n, p, now);
         count(n, COUNT_DIRECT_FAILED);
         break;
     case ICE_EVENT_CONSENT_LOST:
@@ -365,17 +443,32 @@ static void ice_said(struct node *n, struct node_peer *p, const struct ice_event
     }
 }
 
+void direct_checks_out(struct node *n, struct node_peer *p, usec_t now)
+{
+    struct direct *d = p->direct;
+    struct ice_out out;
+    while (d && d->ice && ice_output(d->ice, now, &out))
+        if (out.base == TURN_BASE)
+            turning_send(n, &out.to, out.data.p, out.data.n, now);
+        else
+            out_datagram(n, out.base, &out.to, NULL, 0, out.data.p, out.data.n);
+}
+
 void direct_pump(struct node *n, struct node_peer *p, usec_t now)
 {
     struct direct *d = p->direct;
     struct ice_event ev;
-    struct ice_out out;
     if (!d || !d->ice || !p->cur)
         return;
     while (d->ice && ice_event(d->ice, &ev))
         ice_said(n, p, &ev, now);
-    while (d->ice && ice_output(d->ice, now, &out))
-        out_datagram(n, out.base, &out.to, NULL, 0, out.data.p, out.data.n);
+    direct_checks_out(n, p, now);
+}
+
+void direct_agent_need(struct node *n, struct node_peer *p, usec_t now)
+{
+    if (p->direct && !p->direct->ice && p->cur)
+        begin(n, p, p->direct->generation + 1, now);
 }
 
 void direct_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now)
@@ -385,6 +478,7 @@ void direct_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_
         relay_way_wish(n, p, now);
     if (!d || !path_is_direct(w->kind))
         return;
+    retry_settled(n, d, true);
     if (w->kind != PATH_TLS)
         d->retry_at = USEC_NEVER;
     d->free_at = now + DIRECT_KEEP;
@@ -397,6 +491,7 @@ void direct_path_died(struct node *n, struct node_peer *p, struct way *w, usec_t
 {
     if (path_is_direct(w->kind) && !direct_alive(p))
         restart(n, p, now);
+    lan_peer_lost(n, p, now);
 }
 
 /* ---- Time. */
@@ -406,7 +501,9 @@ usec_t direct_wake(const struct node_peer *p)
     const struct direct *d = p->direct;
     if (!d || !p->cur)
         return USEC_NEVER;
-    usec_t wake = usec_min(usec_min(d->tell_at, d->retry_at), d->free_at);
+    usec_t wake = usec_min(usec_min(d->tell_at, d->retry_at), usec_min(d->free_at, d->dial.at));
+    wake = usec_min(wake, d->search_at);
+    wake = usec_min(wake, d->turn_at);
     return d->ice ? usec_min(wake, ice_wake(d->ice)) : wake;
 }
 
@@ -417,13 +514,23 @@ void direct_tick(struct node *n, struct node_peer *p, usec_t now)
         return;
     if (d->ice && ice_wake(d->ice) <= now)
         ice_tick(d->ice, now);
-    if (d->free_at <= now)
+    if (d->free_at <= now) {
+        d->free_at = USEC_NEVER; /* a way may be proven without an agent, too */
         ice_drop(n, p);
+    }
     if (d->tell_at <= now)
         tell(n, p, now);
+    search_look(n, p, now);
+    if (d->dial.at <= now)
+        streams_dial_tick(n, p, now);
+    if (d->turn_at <= now) {
+        d->turn_at = USEC_NEVER;
+        if (!direct_alive(p))
+            turning_wish(n, now);
+    }
     if (d->retry_at > now)
         return;
     d->retry_at = USEC_NEVER;
-    if (!direct_alive(p))
+    if (!direct_udp_alive(p))
         restart(n, p, now);
 }

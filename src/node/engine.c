@@ -52,7 +52,7 @@ struct node *node_new(const struct node_config *c, usec_t now)
     memcpy(n->name, c->name, sizeof n->name);
     n->name[sizeof n->name - 1] = '\0';
     ratelimit_init(&n->hellos, n->limits.hellos_per_s, 2 * (uint64_t)n->limits.hellos_per_s, now);
-    if (node_tables(n, c) < 0 || underlay_init(n, now) < 0) {
+    if (node_tables(n, c) < 0 || underlay_init(n, now) < 0 || relaying_init(n, now) < 0) {
         node_free(n);
         return NULL;
     }
@@ -65,10 +65,12 @@ void node_free(struct node *n)
     if (!n)
         return;
     requests_free(n);
+    search_done(n);
     if (n->by_index)
         peers_free(n);
     for (size_t i = 0; i < n->party_count; i++)
         np_free(n->parties[i]);
+    relaying_done(n);
     underlay_done(n);
     map_free(n->by_id);
     map_free(n->by_relay);
@@ -94,6 +96,7 @@ void node_clock(struct node *n, usec_t now, uint64_t unix_s)
 {
     n->unix_s = unix_s;
     n->unix_at = now;
+    lan_clock(n, now);
 }
 
 /* ---- Relay frames. */
@@ -203,7 +206,7 @@ void node_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, size_t le
 
 static void wake_again(struct node *n)
 {
-    usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), requests_wake(n));
+    usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), usec_min(requests_wake(n), relaying_wake(n)));
     for (size_t i = 0; i < n->party_count; i++)
         wake = usec_min(wake, np_wake(n->parties[i]));
     for (size_t i = 0; i < n->peer_slots; i++)
@@ -227,6 +230,7 @@ void node_tick(struct node *n, usec_t now)
     for (size_t i = 0; i < n->peer_slots; i++)
         if (n->peers[i] && !n->peers[i]->doomed && usec_min(n->peers[i]->wake, n->peers[i]->start_at) <= now)
             peer_tick(n, n->peers[i], now);
+    relaying_tick(n, now);
     requests_tick(n, now);
     peers_pump(n, now);
     wake_again(n);
@@ -237,6 +241,9 @@ void node_stop(struct node *n, usec_t now)
     if (n->stopping)
         return;
     n->stopping = true;
+    lan_stop(n, now);
+    mapping_stop(n, now);
+    turning_stop(n, now);
     for (size_t i = 0; i < n->peer_slots; i++) {
         struct node_peer *p = n->peers[i];
         if (!p || !p->cur)

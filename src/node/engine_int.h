@@ -131,6 +131,24 @@ enum node_counter {
     COUNT_DIRECT_TRIES,
     COUNT_DIRECT_PROVEN,
     COUNT_DIRECT_FAILED,
+    COUNT_STREAMS_DIALLED,
+    COUNT_STREAMS_UP,
+    COUNT_STREAMS_REFUSED,
+    COUNT_STREAMS_MALFORMED,
+    COUNT_LAN_FOUND,
+    COUNT_RELAY_BINDS,
+    COUNT_RELAY_BOUND,
+    COUNT_SEARCHES_BEGUN,
+    COUNT_SEARCHES_FOUND,
+    COUNT_SEARCHES_FAILED,
+    COUNT_CIRCUITS_BUILT,
+    COUNT_CIRCUITS_FAILED,
+    COUNT_CIRCUITS_INCOMING,
+    COUNT_CELLS_RELAYED,
+    COUNT_CELL_BYTES_RELAYED,
+    COUNT_CELLS_DROPPED,
+    COUNT_CELLS_NO_WAY,
+    COUNT_CELLS_REFUSED,
     COUNT_MOVES_DIRECT,
     COUNT_MOVES_RELAY,
     COUNT_MOVES_OTHER,
@@ -164,7 +182,9 @@ struct out_frame {
 struct out_datagram {
     uint32_t socket;
     struct net_addr to;
-    size_t at, n; /* in its arena */
+    size_t at, n;    /* in its arena */
+    uint32_t stream; /* not 0: there instead; n 0: it is closed */
+    bool keep;
 };
 struct outputs {
     struct out_item *head, **tail, *last; /* last: what node_output gave, until the next call */
@@ -223,7 +243,7 @@ struct origin {
     enum path_kind via; /* PATH_WS_RELAY, PATH_UDP_RELAY: relay index; PATH_UDP: socket; PATH_TURN: server;
                            PATH_TLS: stream; PATH_MULTI_HOP: circuit. PATH_LAN is PATH_UDP here. */
     uint32_t number;
-    struct net_addr addr; /* of PATH_UDP and PATH_TURN */
+    struct net_addr addr; /* of PATH_UDP, PATH_TURN and PATH_TLS */
 };
 #define WAY_WS_RELAY  1u /* ids of paths: these two are fixed, the others are never used again */
 #define WAY_UDP_RELAY 2u
@@ -235,6 +255,7 @@ struct way {
     bool proven; /* both ends proved the keys over it: it is in the path set */
     bool asking; /* our RESUME is under way */
     usec_t since, asked_at, dead_since;
+    bool moved; /* it was the path of the moment once (metrics.c) */
 };
 
 /* ---- Peers (peers.c). */
@@ -268,6 +289,7 @@ struct node_peer {
     uint32_t next_way;
     usec_t way_at;         /* when ways_tick has something to do */
     struct direct *direct; /* direct.c; NULL: nothing was tried */
+    struct indirect *indirect; /* relays.c: as a relay, and over relays; NULL: neither */
     bool resuming, doomed;
     usec_t start_at; /* next try of a handshake or RESUME; USEC_NEVER none */
     unsigned tries;
@@ -283,6 +305,7 @@ struct node_peer {
     uint16_t mtu;      /* of datagrams on the path of the moment, as the virtual LANs know it; 0: not told */
     enum path_kind on; /* kind of the path of the moment, since when, and what was before */
     usec_t on_since;
+    uint32_t on_way; /* its id; 0: none */
     uint8_t *part; /* an entry that comes in parts; ENTRY_MAX bytes or NULL */
     size_t part_have, part_total;
     uint64_t part_seq;
@@ -378,7 +401,7 @@ struct pinging {
     uint32_t peer_ref;
     uint8_t peer[NODE_ID_LEN];
     uint64_t count, sent, received, lost;
-    usec_t interval, next, connect_until;
+    usec_t interval, next, connect_until, began; /* began: the first one left; 0: none yet */
     double min, max, sum;
     struct ping_sent under_way[PING_WINDOW];
 };
@@ -401,7 +424,18 @@ struct request {
     enum party_mode mode; /* of a party to be created */
     uint32_t net4;
     uint64_t token; /* netcheck: the hub ping that it waits for */
+    bool pong;      /* netcheck: it was answered */
     struct pinging *ping;
+};
+
+/* How pairs moved from path to path (metrics.c). */
+#define MOVE_BUCKETS 10
+struct node_moves {
+    uint64_t failed;    /* a path answered, but the keys were not proved over it */
+    uint64_t fallbacks; /* off a path that had died */
+    uint64_t retries_proven, retries_failed; /* rounds for a direct path other than the first of a session */
+    uint64_t took[MOVE_BUCKETS + 1];         /* moves by choice: how long; the last: longer than all buckets */
+    usec_t took_sum;
 };
 
 struct node {
@@ -435,6 +469,8 @@ struct node {
     uint64_t refused[PARTY_VERDICT_COUNT];
     uint32_t in_way;           /* the way of the bytes that are judged now; 0: none or unknown */
     struct underlay *underlay; /* underlay.c: sockets, addresses, what the NAT does */
+    struct relaying *relaying; /* circuits.c */
+    struct node_moves moves;
     uint8_t scratch[DATA_OVERHEAD + VNET_FRAME_MAX];
 };
 
@@ -464,6 +500,11 @@ void out_frame_any(struct node *n, uint32_t party_ref, const uint8_t *p, size_t 
 void out_datagram(struct node *n, uint32_t socket, const struct net_addr *to, const uint8_t *head,
                   size_t head_n, const uint8_t *p, size_t len);
 
+/* The same for a stream; keep: not to be dropped when it stalls. */
+void out_stream(struct node *n, uint32_t stream, bool keep, const uint8_t *p, size_t len);
+/* Behind what was given for it before. */
+void out_stream_close(struct node *n, uint32_t stream);
+
 /* ways.c */
 bool origin_equal(const struct origin *a, const struct origin *b);
 bool origin_reliable(const struct origin *o); /* handshakes may ride it */
@@ -490,6 +531,8 @@ struct bytes way_view(uint8_t view[40], const struct node *n, const struct origi
 /* The best reliable way to begin a handshake on. */
 bool peer_reliable(const struct node *n, const struct node_peer *p, struct origin *o);
 void ways_tick(struct node *n, struct node_peer *p, usec_t now);
+/* More is known of how long the NAT's bindings live. */
+void ways_keepalive(struct node *n);
 enum path_kind way_kind(const struct node *n, const struct origin *o);
 
 /* underlay.c: our sockets and addresses, what the NAT does (more in underlay_int.h) */
@@ -507,6 +550,11 @@ void underlay_behaviour(const struct node *n, uint8_t family, struct nat_behavio
 void underlay_woke(struct node *n, usec_t now);
 usec_t underlay_wake(const struct node *n);
 void underlay_tick(struct node *n, usec_t now);
+
+/* mapping.c, turning.c (more in underlay_int.h) */
+void mapping_stop(struct node *n, usec_t now);
+void turning_stop(struct node *n, usec_t now);
+bool turning_send(struct node *n, const struct net_addr *to, const uint8_t *p, size_t len, usec_t now);
 
 /* udp_bind.c */
 bool udp_relay_send(struct node *n, uint32_t relay, const uint8_t *p, size_t len);
@@ -526,6 +574,62 @@ void direct_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_
 void direct_path_died(struct node *n, struct node_peer *p, struct way *w, usec_t now);
 usec_t direct_wake(const struct node_peer *p);
 void direct_tick(struct node *n, struct node_peer *p, usec_t now);
+
+/* streams.c: TLS streams to peers (more in underlay_int.h) */
+bool streams_send(struct node *n, const struct origin *o, bool handshake, const uint8_t *p, size_t len);
+/* Whether bytes from there may speak for this peer: a stream has one at most. True for all other origins. */
+bool streams_may(struct node *n, const struct origin *o, const struct node_peer *p);
+bool streams_open(const struct node *n, const struct origin *o); /* new ways may use it */
+/* The peer proved itself in bytes from there. */
+void streams_claim(struct node *n, const struct origin *o, struct node_peer *p, usec_t now);
+void streams_way_closed(struct node *n, const struct origin *o);
+void streams_way_proven(struct node *n, struct node_peer *p, const struct way *w, usec_t now);
+/* Other keys: what was proved over a stream is to be proved anew. False: the stream is gone. */
+bool streams_way_doubt(struct node *n, const struct way *w, usec_t now);
+void streams_session_up(struct node *n, struct node_peer *p, usec_t now);
+
+/* lan.c: members on the same LAN */
+void lan_members_changed(struct node *n, usec_t now);
+/* No way leads to this peer any more. */
+void lan_peer_lost(struct node *n, struct node_peer *p, usec_t now);
+void lan_stop(struct node *n, usec_t now);
+void lan_clock(struct node *n, usec_t now);
+
+/* search.c: through hard NATs (more in underlay_int.h) */
+bool search_message(struct node *n, struct node_peer *p, struct bytes in, usec_t now); /* false: ill-formed */
+/* A way that went from there is gone: its socket, if a search opened it, is closed. */
+void search_way_closed(struct node *n, const struct origin *o);
+void search_done(struct node *n);
+
+/* circuits.c, relays.c: circuits over members (more in relays_int.h) */
+int relaying_init(struct node *n, usec_t now);
+void relaying_done(struct node *n);
+usec_t relaying_wake(const struct node *n);
+void relaying_tick(struct node *n, usec_t now);
+void indirect_free(struct node_peer *p);
+bool circuit_way_send(struct node *n, uint32_t id, const uint8_t *p, size_t len, usec_t now);
+void circuit_way_closed(struct node *n, struct node_peer *p, uint32_t id, usec_t now);
+bool circuits_pump(struct node *n, usec_t now); /* whether there was anything */
+/* A cell in a packet of the session with p, or in a message of it (false: ill-formed). */
+void circuits_cell(struct node *n, struct node_peer *p, const struct origin *from, uint8_t *cell, size_t len,
+                   usec_t now);
+bool circuits_message(struct node *n, struct node_peer *p, uint32_t path, struct bytes m, usec_t now);
+/* No session with it any more, or no member in common. */
+void circuits_neighbour_lost(struct node *n, const struct node_peer *p, usec_t now);
+/* Whom it goes over: "NAME > NAME"; of one that came in, the last. false: no such circuit. */
+bool circuit_relays_text(const struct node *n, uint32_t id, char *out, size_t cap);
+json_t *circuits_json(const struct node *n, usec_t now);
+void relays_demand(struct node *n, struct node_peer *p, usec_t now);
+void relays_session_up(struct node *n, struct node_peer *p, usec_t now);
+void relays_path_died(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+void relays_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now);
+bool relays_offer_input(struct node *n, struct node_peer *p, struct bytes m, usec_t now);
+/* Whom we reach, or how, is another than before: told soon to those who may want to go over us. */
+void offers_soon(struct node *n, usec_t now);
+struct way *way_pinned(const struct node_peer *p); /* a living circuit that a person chose; NULL: none */
+/* The way of the moment: the pinned one, or the path set's best. */
+bool peer_best(const struct node_peer *p, uint32_t *id, enum path_kind *kind);
+void pin_settled(struct node *n, struct node_peer *p, usec_t now); /* it may be another one */
 
 /* hub_link.c */
 int link_init(struct node *n, const struct node_config *c);
@@ -685,7 +789,7 @@ command_handler cmd_invite, cmd_invite_list, cmd_invite_revoke, cmd_kick, cmd_ro
     cmd_policy, cmd_leave;
 command_handler cmd_create, cmd_join;
 command_handler cmd_status, cmd_peers, cmd_id, cmd_party_list, cmd_party_log, cmd_metrics, cmd_debug_dump,
-    cmd_ping, cmd_netcheck;
+    cmd_ping, cmd_netcheck, cmd_route;
 void change_go_on(struct node *n, struct request *r, usec_t now);
 void change_acked(struct node *n, struct request *r, uint64_t seq, usec_t now);
 void change_refused(struct node *n, struct request *r, const char *code, const char *message, usec_t now);
@@ -719,6 +823,8 @@ bool role_of(const char *name, enum party_role *r);
 const char *mode_name(enum party_mode m);
 /* metrics.c */
 int metrics_text(const struct node *n, struct buf *out);
+/* The path of the moment is to be w (NULL: none); p still knows the one before. */
+void move_made(struct node *n, struct node_peer *p, struct way *w, usec_t now);
 const char *counter_name(enum node_counter c);
 
 static inline void count(struct node *n, enum node_counter c)

@@ -392,9 +392,9 @@ static void test_hub_rtt_and_netcheck(void **state)
     assert_true(json_is_true(json_object_get(hub, "reachable")));
     assert_true(json_number_value(json_object_get(hub, "rtt_ms")) == 20.0);
     assert_string_equal(field(hub, "seen"), "192.0.0.1:1000");
-    assert_true(json_is_null(json_object_get(nc, "mapping")) && json_is_null(json_object_get(nc, "udp")));
+    assert_true(json_is_null(json_object_get(nc, "mapping")));
+    assert_true(json_is_null(json_object_get(json_object_get(nc, "udp"), "ipv4")));
     assert_non_null(strstr(field(nc, "summary"), "20.0 ms"));
-    assert_non_null(strstr(field(nc, "summary"), "does not measure UDP"));
     lab_hub_stop(l, 0);
     nc = ask_ok(l, 0, "{\"cmd\":\"netcheck\"}");
     assert_true(json_is_false(json_object_get(json_object_get(nc, "hub"), "reachable")));

@@ -20,7 +20,10 @@ static void test_status_fields(void **state)
     static const char *const peer[] = {"id",     "name",      "role",     "ip",     "state",
                                        "path",   "endpoint",  "relay",    "rtt_ms", "jitter_ms",
                                        "loss",   "tx_bytes",  "rx_bytes", "cipher", "session_age_s",
-                                       "rekeys", "last_seen", NULL};
+                                       "rekeys", "last_seen", "since",    "mtu",    "paths",
+                                       "tried",  "why",       NULL};
+    static const char *const path[] = {"path",      "endpoint", "alive", "rtt_ms",
+                                       "jitter_ms", "loss",     "mtu",   NULL};
     struct lab *l = lab_new(91);
     lab_party(l, 2);
     lab_run(l, 30 * SEC);
@@ -51,6 +54,12 @@ static void test_status_fields(void **state)
     ip4_text(ip, l->hosts[1].devices[0].config.ip4);
     assert_string_equal(field(q, "ip"), ip);
     assert_string_equal(field(q, "relay"), "hub0.example:443");
+    assert_true(json_is_null(json_object_get(q, "endpoint")));
+    has_fields(json_array_get(json_object_get(q, "paths"), 0), path);
+    assert_int_equal(json_array_size(json_object_get(q, "paths")), 1);
+    assert_int_equal(json_integer_value(json_object_get(q, "mtu")), PATH_STREAM_MTU);
+    assert_in_range(json_integer_value(json_object_get(q, "since")), LAB_UNIX + l->now / SEC - 40,
+                    LAB_UNIX + l->now / SEC - 30);
     assert_string_equal(field(q, "cipher"), "chacha20-poly1305");
     assert_true(fabs(json_number_value(json_object_get(q, "rtt_ms")) - 10.0) < 1.0);
     assert_true(json_number_value(json_object_get(q, "loss")) == 0.0);
@@ -124,6 +133,34 @@ static void test_metrics(void **state)
     assert_non_null(strstr(text, "warren_peers{state=\"connected\",path=\"ws-relay\"} 1\n"));
     assert_non_null(strstr(text, "warren_peers{state=\"offline\",path=\"none\"} 1\n"));
     assert_non_null(strstr(text, "warren_node_hub_connected 1\n"));
+    static const char *const p2p[] = {
+        "connections{path=\"ws-relay\"} 1\n",
+        "connections{path=\"lan\"} 0\n",
+        "connections{path=\"multi-hop\"} 0\n",
+        "paths{path=\"ws-relay\"} 1\n",
+        "path_rtt_seconds{path=\"ws-relay\"} 0.01",
+        "path_loss{path=\"ws-relay\"} 0.0000\n",
+        "migrations_total{outcome=\"direct\"} 0\n",
+        "migrations_total{outcome=\"failed\"} 0\n",
+        "fallbacks_total 0\n",
+        "retries_total{outcome=\"proven\"} 0\n",
+        "retries_total{outcome=\"failed\"} 0\n",
+        "migration_seconds_bucket{le=\"0.01\"} 0\n",
+        "migration_seconds_bucket{le=\"+Inf\"} 0\n",
+        "migration_seconds_sum 0.000000\n",
+        "migration_seconds_count 0\n",
+        "copies_total 0\n",
+        "relay_binds_total 0\n",
+        "relay_bound_total 0\n",
+        "rounds_total 0\n",
+    };
+    for (size_t i = 0; i < sizeof p2p / sizeof *p2p; i++) {
+        char want[100];
+        snprintf(want, sizeof want, "\nwarren_p2p_%s", p2p[i]);
+        if (!strstr(text, want))
+            fail_msg("no figure %s", want);
+    }
+    assert_null(strstr(text, "path_loss{path=\"udp\"}"));
     assert_non_null(strstr(text, "warren_node_sessions_up_total 2\n"));
     assert_non_null(strstr(text, "warren_node_session_drops_total{reason=\"replayed\"} 0\n"));
     for (int c = 0; c < COUNT_END; c++)
@@ -136,10 +173,88 @@ static void test_metrics(void **state)
             continue;
         assert_int_equal(strncmp(line, "warren_", 7), 0);
         assert_non_null(space);
-        assert_int_equal(strspn(space + 1, "0123456789"), strlen(space + 1));
+        assert_int_equal(strspn(space + 1, "0123456789."), strlen(space + 1));
     }
     assert_null(strstr(text, "ben"));
     free(copy);
+    lab_free(l);
+}
+
+/* A peer for whom a direct path was proved just now; ms: how long that took. */
+static struct way *direct_way(struct lab *l, struct node_peer *p, uint16_t port, usec_t took)
+{
+    const struct origin o = {.via = PATH_UDP, .number = 1, .addr = net_addr4(0xC0000207, port)};
+    struct way *w = way_open(l->hosts[0].n, p, &o, l->now);
+    assert_non_null(w);
+    w->asking = true;
+    w->asked_at = l->now - took;
+    way_proven(l->hosts[0].n, p, w, l->now);
+    lab_run(l, 1 * MSEC);
+    assert_int_equal(p->on_way, w->id);
+    return w;
+}
+
+static void test_moves(void **state)
+{
+    struct lab *l = lab_new(97);
+    lab_party(l, 2);
+    struct node *n = l->hosts[0].n;
+    struct node_peer *p = peer_by_id(n, node_id(l->hosts[1].n));
+    struct way *w = direct_way(l, p, 1000, 30 * MSEC);
+    const char *text = field(ask_ok(l, 0, "{\"cmd\":\"metrics\"}"), "text");
+    assert_non_null(strstr(text, "warren_p2p_migrations_total{outcome=\"direct\"} 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_connections{path=\"udp\"} 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_migration_seconds_bucket{le=\"0.025\"} 0\n"));
+    assert_non_null(strstr(text, "warren_p2p_migration_seconds_bucket{le=\"0.05\"} 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_migration_seconds_bucket{le=\"+Inf\"} 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_migration_seconds_count 1\n"));
+    assert_int_equal(n->moves.fallbacks, 0);
+    /* It goes: back to the relay, which is no move by choice. */
+    way_close(n, p, w, l->now);
+    peer_touch(n, p);
+    lab_run(l, 1 * MSEC);
+    text = field(ask_ok(l, 0, "{\"cmd\":\"metrics\"}"), "text");
+    assert_non_null(strstr(text, "warren_p2p_migrations_total{outcome=\"relay\"} 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_fallbacks_total 1\n"));
+    assert_non_null(strstr(text, "warren_p2p_migration_seconds_count 1\n"));
+    /* One that is not proved is a move that failed. */
+    const struct origin o = {.via = PATH_UDP, .number = 1, .addr = net_addr4(0xC0000207, 2000)};
+    w = way_open(n, p, &o, l->now);
+    w->asking = true;
+    way_failed(n, p, w->id, l->now);
+    text = field(ask_ok(l, 0, "{\"cmd\":\"metrics\"}"), "text");
+    assert_non_null(strstr(text, "warren_p2p_migrations_total{outcome=\"failed\"} 1\n"));
+    lab_free(l);
+}
+
+/* A reply says by which path it came, and since when the pair has that one. */
+static void test_ping_tells_of_changes(void **state)
+{
+    struct lab *l = lab_new(98);
+    lab_party(l, 2);
+    struct host *h = &l->hosts[0];
+    struct node_peer *p = peer_by_id(h->n, node_id(l->hosts[1].n));
+    static const char rq[] = "{\"cmd\":\"ping\",\"peer\":\"ben\",\"count\":2,\"interval_ms\":1000}";
+    json_decref(h->replies);
+    h->replies = json_array();
+    h->final = false;
+    h->awaited = ++h->request;
+    node_request(h->n, h->awaited, bytes_of_str(rq), l->now);
+    lab_run(l, 300 * MSEC);
+    json_t *first = json_object_get(json_array_get(h->replies, 0), "progress");
+    assert_string_equal(field(first, "path"), "ws-relay");
+    assert_true(json_number_value(json_object_get(first, "path_after_ms")) == 0.0);
+    struct way *w = direct_way(l, p, 1000, 5 * MSEC);
+    lab_run(l, 700 * MSEC);
+    const struct ping_sent *s = &h->n->requests[0]->ping->under_way[1];
+    assert_int_equal(s->seq, 2);
+    ping_answered(h->n, p, w->id, s->nonce, l->now);
+    lab_run(l, 100 * MSEC);
+    json_t *second = json_object_get(json_array_get(h->replies, 1), "progress");
+    assert_string_equal(field(second, "path"), "udp");
+    assert_string_equal(field(second, "endpoint"), "192.0.2.7:1000");
+    double after = json_number_value(json_object_get(second, "path_after_ms"));
+    assert_true(after >= 300.0 && after <= 301.0);
     lab_free(l);
 }
 
@@ -290,6 +405,8 @@ int main(void)
         cmocka_unit_test(test_id),
         cmocka_unit_test(test_party_log),
         cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_ping_tells_of_changes),
         cmocka_unit_test(test_debug_dump_has_no_secrets),
         cmocka_unit_test(test_ip6_text),
         cmocka_unit_test(test_limits),

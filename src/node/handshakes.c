@@ -137,7 +137,10 @@ static void session_is_up(struct node *n, struct peer_session *ps, usec_t now)
     struct way *w = way_open(n, p, &ps->via, now);
     if (w)
         way_proven(n, p, w, now);
+    relays_session_up(n, p, now);
     direct_session_up(n, p, now);
+    streams_session_up(n, p, now);
+    relay_way_wish(n, p, now);
 }
 
 /* true: ps is gone. */
@@ -161,8 +164,10 @@ static bool session_is_down(struct node *n, struct peer_session *ps, enum sessio
     }
     out_log(n, LOG_INFO, "peer-disconnected", "peer=%s why=%s", id, session_down_name(why));
     session_drop_slot(n, &p->cur);
+    circuits_neighbour_lost(n, p, now);
     ways_close_all(n, p, NULL, now);
     direct_stop(n, p);
+    lan_peer_lost(n, p, now);
     p->resuming = false;
     struct origin o;
     if (peer_reliable(n, p, &o) && !p->next && peer_eager(n, p->id)) {
@@ -258,6 +263,7 @@ static void origin_adopt(struct node *n, struct node_peer *p, const struct origi
 {
     if (from->via == PATH_WS_RELAY)
         peer_adopt(n, p, from->number, now);
+    streams_claim(n, from, p, now);
 }
 
 static void hello_refused(struct node *n, struct peer_session **fresh, enum node_counter why)
@@ -310,7 +316,8 @@ static void hello_input(struct node *n, const struct datagram *d, usec_t now)
         return;
     }
     struct node_peer *p = peer_by_id(n, h.from);
-    if (!p || p->doomed || memcmp(h.to, n->id, NODE_ID_LEN) != 0 || !peer_common(n, h.from, NULL)) {
+    if (!p || p->doomed || memcmp(h.to, n->id, NODE_ID_LEN) != 0 || !peer_common(n, h.from, NULL) ||
+        !streams_may(n, &d->from, p)) {
         count(n, COUNT_HELLO_UNKNOWN);
         return;
     }
@@ -421,6 +428,10 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
     struct session_in got = {0};
     enum session_drop why = DROP_NONE;
     struct node_peer *p = ps->peer;
+    if (!streams_may(n, &d->from, p)) {
+        count(n, COUNT_RX_NO_WAY);
+        return;
+    }
     struct way *w = d->type == WIRE_RESUME ? way_for_resume(n, ps, d, now) : way_by_origin(p, &d->from);
     if (d->type == WIRE_RESUME && !w) {
         count(n, COUNT_RX_NO_WAY);
@@ -434,6 +445,8 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
             ps->via = d->from;
         if (d->type == WIRE_RESUME && ps == p->cur)
             origin_adopt(n, p, &d->from, now);
+        else
+            streams_claim(n, &d->from, p, now);
         if (w && w->proven && p->paths && d->type == WIRE_DATA)
             paths_received(p->paths, id, now);
         else if (!w && d->type == WIRE_DATA && ps == p->cur)
@@ -446,6 +459,8 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
         return;
     if (got.kind == INNER_FRAME || got.kind == INNER_PACKET)
         payload_input(n, p, &got, now);
+    else if (got.kind == INNER_CELL)
+        circuits_cell(n, p, &d->from, got.p, got.n, now);
 }
 
 void peers_input(struct node *n, const struct origin *from, uint8_t *in, size_t len, usec_t now)

@@ -321,6 +321,7 @@ static void link_welcome(struct node *n, const struct signal *s, usec_t now)
     l->ready_at = now;
     l->relay = s->u.welcome.relay;
     udp_bind_welcome(n, s, now);
+    turning_welcome(n, s, now);
     underlay_discover(n, false, now);
     memcpy(l->seen, s->u.welcome.seen, sizeof l->seen);
     count(n, COUNT_HUB_CONNECTS);

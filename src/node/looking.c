@@ -248,69 +248,9 @@ void cmd_debug_dump(struct node *n, uint32_t id, const json_t *rq, usec_t now)
                              (int)l->failures, "text_bytes", (json_int_t)l->text_bytes, "control_bytes",
                              (json_int_t)l->control.n, "data_bytes", (json_int_t)l->data.used);
     reply_ok(n, id,
-             json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "status", status_json(n, now), "link", link,
-                       "peers", peers, "counters", counters, "limits", dump_limits(n), "uptime_s",
+             json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "status", status_json(n, now), "link", link,
+                       "circuits", circuits_json(n, now), "peers", peers, "counters", counters, "limits", dump_limits(n), "uptime_s",
                        (json_int_t)(usec_since(now, n->started_at) / SEC), "requests",
                        (json_int_t)n->request_count),
              0);
-}
-
-/* ---- Netcheck: what this version can tell, and plainly what it cannot. */
-
-static void netcheck_reply(struct node *n, struct request *r, bool answered)
-{
-    const struct link *l = &n->link;
-    bool ready = link_ready(n);
-    json_t *hub = hub_json(n), *seen = json_array(), *relays = json_array();
-    json_object_set_new(hub, "reachable", json_boolean(ready && answered));
-    if (ready && l->seen[0])
-        json_array_append_new(seen, text_json(l->seen));
-    if (ready)
-        json_array_append_new(relays, json_pack("{s:s, s:s, s:o}", "name", l->label, "kind", "ws-relay",
-                                                "rtt_ms", ms_json(l->rtt)));
-    char summary[1024];
-    if (!l->have_hub)
-        snprintf(summary, sizeof summary, "No hub is known yet: join a party, or start the node with --hub.");
-    else if (!ready)
-        snprintf(summary, sizeof summary, "The hub %s cannot be reached (%s): nothing works until it can.",
-                 l->label, l->why[0] ? l->why : "still connecting");
-    else if (!answered)
-        snprintf(summary, sizeof summary,
-                 "The hub %s is connected but did not answer a ping in time: the way to it is bad.",
-                 l->label);
-    else
-        snprintf(summary, sizeof summary,
-                 "The hub %s answers in %.1f ms over TCP, so every party works through its relay. This "
-                 "version does not measure "
-                 "UDP and NAT behaviour yet: those fields are null.",
-                 l->label, (double)l->rtt / 1000.0);
-    json_t *tcp = json_pack("{s:o, s:b}", "port", l->have_hub ? json_integer(l->hub.port) : json_null(),
-                            "reachable", ready && answered);
-    request_ok(n, r,
-               json_pack("{s:o, s:o, s:o, s:n, s:n, s:n, s:n, s:n, s:o, s:o}", "hub", hub, "public_addresses",
-                         seen, "tcp", tcp, "udp", "mapping", "filtering", "port_mapping", "hairpin", "relays",
-                         relays, "summary", text_json(summary)));
-}
-
-void netcheck_go_on(struct node *n, struct request *r, bool timed_out, usec_t now)
-{
-    bool pong = link_ready(n) && r->token != 0 && n->link.ping_token == r->token && n->link.ping_sent == 0;
-    if (pong || timed_out)
-        netcheck_reply(n, r, pong);
-    else if (link_ready(n) && r->token != n->link.ping_token)
-        r->token = link_ping(n, now);
-}
-
-void cmd_netcheck(struct node *n, uint32_t id, const json_t *rq, usec_t now)
-{
-    struct request *r = request_new(n, id, REQUEST_NETCHECK, now);
-    if (!r)
-        return;
-    r->deadline = now + NETCHECK_WAIT;
-    node_due(n, r->deadline);
-    link_try_now(n, now);
-    if (n->link.have_hub)
-        netcheck_go_on(n, r, false, now);
-    else
-        netcheck_reply(n, r, false);
 }

@@ -100,6 +100,17 @@ static void mapped_to(struct node *n, enum portmap_kind kind, const struct net_a
     }
 }
 
+/* Where the router is itself behind one, what it maps is of use to those beside it: pairs under one carrier. */
+static void mapped_near(struct node *n, const struct portmap_event *ev, usec_t now)
+{
+    struct underlay *u = n->underlay;
+    bool near = ev->what == PORTMAP_EVENT_MAPPED && !ev->usable;
+    if (ev->kind != PORTMAP_FOR_UDP)
+        return;
+    u->mapped_near = near ? ev->external : (struct net_addr){0};
+    underlay_gather(n, now);
+}
+
 static void upnp_ask(struct node *n, const struct portmap_event *ev)
 {
     struct mapping *m = n->underlay->mapping;
@@ -131,11 +142,13 @@ static void said(struct node *n, const struct portmap_event *ev, usec_t now)
         out_log(n, LOG_INFO, "port-mapped", "kind=%s external=%s method=%s usable=%d",
                 portmap_kind_name(ev->kind), at, portmap_method_name(ev->method), ev->usable);
         mapped_to(n, ev->kind, ev->usable ? &ev->external : &none, now);
+        mapped_near(n, ev, now);
         break;
     case PORTMAP_EVENT_LOST:
         out_log(n, LOG_INFO, "port-mapping-lost", "kind=%s external=%s why=\"%s\"",
                 portmap_kind_name(ev->kind), at, ev->why ? ev->why : "");
         mapped_to(n, ev->kind, &none, now);
+        mapped_near(n, ev, now);
         break;
     case PORTMAP_EVENT_FAILED:
         out_log(n, LOG_DEBUG, "port-not-mapped", "kind=%s why=\"%s\"", portmap_kind_name(ev->kind),

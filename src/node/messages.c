@@ -176,6 +176,15 @@ void message_input(struct node *n, struct peer_session *ps, uint32_t in_way, uin
     case MSG_CANDIDATES_ACK:
         good = ps != p->cur || direct_acked(n, p, m, now);
         break;
+    case MSG_SEARCH:
+        good = ps != p->cur || search_message(n, p, m, now);
+        break;
+    case MSG_CIRCUIT:
+        good = ps != p->cur || circuits_message(n, p, path, m, now);
+        break;
+    case MSG_RELAY_OFFER:
+        good = ps != p->cur || relays_offer_input(n, p, m, now);
+        break;
     default: /* of a newer version: not for us */
         good = true;
     }

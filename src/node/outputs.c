@@ -145,25 +145,61 @@ void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
         (struct out_frame){.party_ref = party_ref, .at = (size_t)(p - q->arena.p), .n = len};
 }
 
-void out_datagram(struct node *n, uint32_t socket, const struct net_addr *to, const uint8_t *head,
-                  size_t head_n, const uint8_t *p, size_t len)
+/* A place in the arena of datagrams; *room is len bytes. NULL: the sockets do not keep up. */
+static struct out_datagram *datagram_add(struct node *n, size_t len, uint8_t **room)
 {
     struct outputs *q = &n->out;
     if (q->datagram_at == q->datagram_count) {
         q->datagram_at = q->datagram_count = 0;
         buf_clear(&q->datagrams);
     }
-    uint8_t *room = q->datagram_count < DATAGRAMS_OUT_MAX ? buf_room(&q->datagrams, head_n + len) : NULL;
-    if (!room) {
+    *room = q->datagram_count < DATAGRAMS_OUT_MAX ? buf_room(&q->datagrams, len) : NULL;
+    if (!*room) {
         count(n, COUNT_DATAGRAMS_OUT_FULL);
-        return;
+        return NULL;
     }
-    size_t at = q->datagrams.n;
+    struct out_datagram *d = &q->datagram[q->datagram_count++];
+    *d = (struct out_datagram){.at = q->datagrams.n, .n = len};
+    buf_grow(&q->datagrams, len);
+    return d;
+}
+
+void out_datagram(struct node *n, uint32_t socket, const struct net_addr *to, const uint8_t *head,
+                  size_t head_n, const uint8_t *p, size_t len)
+{
+    uint8_t *room;
+    struct out_datagram *d = datagram_add(n, head_n + len, &room);
+    if (!d)
+        return;
+    d->socket = socket;
+    d->to = *to;
     if (head_n > 0)
         memcpy(room, head, head_n);
     memcpy(room + head_n, p, len);
-    buf_grow(&q->datagrams, head_n + len);
-    q->datagram[q->datagram_count++] = (struct out_datagram){socket, *to, at, head_n + len};
+}
+
+void out_stream(struct node *n, uint32_t stream, bool keep, const uint8_t *p, size_t len)
+{
+    uint8_t *room;
+    struct out_datagram *d = len > 0 ? datagram_add(n, len, &room) : NULL;
+    if (!d)
+        return;
+    d->stream = stream;
+    d->keep = keep;
+    memcpy(room, p, len);
+}
+
+void out_stream_close(struct node *n, uint32_t stream)
+{
+    uint8_t *room;
+    struct out_datagram *d = datagram_add(n, 1, &room);
+    struct out_item *item = d ? NULL : out_add(n, NODE_STREAM_CLOSE);
+    if (d) {
+        d->stream = stream;
+        d->n = 0;
+    } else if (item) {
+        item->o.stream = stream;
+    }
 }
 
 void out_frame_any(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len)
@@ -257,6 +293,8 @@ static bool out_item_take(struct node *n, struct node_out *out)
     else
         q->count--;
     item->o.data = item->o.kind == NODE_LOG ? bytes_of_str(buf_str(&item->data)) : buf_bytes(&item->data);
+    if (item->o.kind == NODE_STREAM_DIAL)
+        item->o.key = (const void *)item->data.p;
     if (item->o.kind == NODE_REPLY && item->data.n == 0)
         item->o.data = reply_without_memory(item->o.final);
     q->last = item;
@@ -281,6 +319,13 @@ static bool out_datagram_take(struct node *n, struct node_out *out)
     if (q->datagram_at == q->datagram_count)
         return false;
     const struct out_datagram *d = &q->datagram[q->datagram_at++];
+    if (d->stream != 0) {
+        *out = (struct node_out){.kind = d->n > 0 ? NODE_STREAM_SEND : NODE_STREAM_CLOSE,
+                                 .stream = d->stream,
+                                 .final = d->keep,
+                                 .data = bytes_of(q->datagrams.p + d->at, d->n)};
+        return true;
+    }
     *out = (struct node_out){.kind = NODE_DATAGRAM,
                              .socket = d->socket,
                              .to = d->to,

@@ -95,6 +95,7 @@ static void np_let_go(struct node *n, struct node_party *np, usec_t now)
             peer_offline(n, p, 1ull << np->bit, now);
     }
     np->ref_count = 0;
+    lan_members_changed(n, now);
 }
 
 void np_forget(struct node *n, struct node_party *np, usec_t now)
@@ -428,6 +429,7 @@ void np_changed(struct node *n, struct node_party *np, usec_t now)
     if (np->state == NP_JOINING)
         return;
     np->save_due = true;
+    lan_members_changed(n, now);
     if (np->state == NP_ACTIVE && !np_self(n, np))
         np_we_are_out(n, np, now);
     if (np->state == NP_ACTIVE) {

@@ -84,6 +84,7 @@ static void peer_free(struct node *n, struct node_peer *p)
     session_drop_slot(n, &p->old);
     paths_free(p->paths);
     direct_free(n, p);
+    indirect_free(p);
     free(p->ways);
     free(p->part);
     free(p);
@@ -245,6 +246,23 @@ void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now
     relay_forget(n, p);
     relay_ways_close(n, p, now);
     p->start_at = USEC_NEVER;
+    lan_peer_lost(n, p, now);
+    peer_touch(n, p);
+}
+
+/* The way over the UDP relay needs no link while the hub keeps the login; its silence tells when it does not.
+ */
+static void peer_link_lost(struct node *n, struct node_peer *p, usec_t now)
+{
+    struct way *w = way_by_id(p, WAY_WS_RELAY);
+    if (w)
+        way_close(n, p, w, now);
+    if (p->next && p->next->via.via == PATH_WS_RELAY)
+        session_drop_slot(n, &p->next);
+    p->resuming = false;
+    p->at_hub = 0;
+    relay_forget(n, p);
+    p->start_at = USEC_NEVER;
     peer_touch(n, p);
 }
 
@@ -252,7 +270,7 @@ void peers_link_lost(struct node *n, usec_t now)
 {
     for (size_t i = 0; i < n->peer_slots; i++)
         if (n->peers[i])
-            peer_offline(n, n->peers[i], UINT64_MAX, now);
+            peer_link_lost(n, n->peers[i], now);
 }
 
 /* ---- Frames. */
@@ -260,6 +278,7 @@ void peers_link_lost(struct node *n, usec_t now)
 void peer_demand(struct node *n, struct node_peer *p, usec_t now)
 {
     struct origin o;
+    relays_demand(n, p, now);
     if (p->next || p->resuming || peer_connected(p) || !peer_reliable(n, p, &o))
         return;
     /* A try that failed is not repeated for every frame. */
@@ -273,6 +292,7 @@ static void peer_wait(struct node *n, struct node_peer *p, const struct node_par
                       size_t len, usec_t now)
 {
     struct origin o;
+    relays_demand(n, p, now);
     if (!peer_reliable(n, p, &o) && !p->next) {
         count(n, COUNT_NO_SESSION);
         return;
@@ -310,7 +330,9 @@ static struct way *peer_way(const struct node_peer *p, size_t size)
 {
     uint32_t id = PATHS_NO_ID;
     enum path_kind kind;
-    struct way *any = NULL;
+    struct way *any = NULL, *pinned = way_pinned(p);
+    if (pinned)
+        return pinned;
     if (paths_best_for(p->paths, size, &id, &kind) || paths_best(p->paths, &id, &kind))
         return way_by_id(p, id);
     for (size_t i = 0; p->ways && i < WAYS_MAX; i++)
@@ -456,12 +478,25 @@ static void path_died(struct node *n, struct node_peer *p, uint32_t id, usec_t n
     w->dead_since = now;
     p->way_at = now;
     direct_path_died(n, p, w, now);
+    relays_path_died(n, p, w, now);
+    if (w->id == 0)
+        return;
     /* The keys or the way, one of them is gone: RESUME finds out, and a new handshake follows when it fails.
      */
     if (origin_reliable(&w->at) && !p->next && !p->resuming && peer_reliable(n, p, &o)) {
         p->start_at = now;
         node_due(n, now);
     }
+}
+
+static void path_mtu_said(struct node *n, const struct node_peer *p, const struct way *w)
+{
+    struct path_stats st;
+    char id[NODE_ID_TEXT_CAP];
+    if (!w || !paths_stats(p->paths, w->id, &st) || !st.mtu_known)
+        return;
+    node_id_text(id, p->id);
+    out_log(n, LOG_INFO, "path-mtu", "peer=%s path=%s bytes=%u", id, path_kind_name(w->kind), st.mtu);
 }
 
 static void paths_pump(struct node *n, struct node_peer *p, usec_t now)
@@ -484,9 +519,12 @@ static void paths_pump(struct node *n, struct node_peer *p, usec_t now)
             path_died(n, p, ev.id, now);
             break;
         case PATH_EVENT_CHANGED:
-            path_changed(n, p, w, now);
+            if (!way_pinned(p))
+                path_changed(n, p, w, now);
+            offers_soon(n, now);
             break;
         case PATH_EVENT_MTU:
+            path_mtu_said(n, p, w);
             break;
         }
         if (ev.kind == PATH_EVENT_CHANGED || ev.kind == PATH_EVENT_MTU)
@@ -537,6 +575,8 @@ static void peer_end(struct node *n, struct node_peer *p, usec_t now)
         session_close(p->cur->s, now);
         peers_pump_one(n, p->cur, now);
     }
+    circuits_neighbour_lost(n, p, now);
+    ways_close_all(n, p, NULL, now);
     peer_clean(n, p);
     relay_forget(n, p);
     map_del(n->by_id, p->id);
@@ -560,13 +600,15 @@ void peers_pump(struct node *n, usec_t now)
 {
     if (n->doomed > 0)
         peers_reap(n, now);
-    while (n->dirty) {
-        struct node_peer *p = n->dirty;
-        n->dirty = p->dirty_next;
-        p->dirty = false;
-        p->dirty_next = NULL;
-        peer_pump(n, p, now);
-    }
+    do
+        while (n->dirty) {
+            struct node_peer *p = n->dirty;
+            n->dirty = p->dirty_next;
+            p->dirty = false;
+            p->dirty_next = NULL;
+            peer_pump(n, p, now);
+        }
+    while (circuits_pump(n, now));
 }
 
 /* ---- Time. */
@@ -593,6 +635,8 @@ static void peer_begin(struct node *n, struct node_peer *p, usec_t now)
         p->start_at = USEC_NEVER;
         p->resuming = true;
         way_prove(n, p, w, now);
+        if (p->paths) /* the others say whether the keys are good where this one does not answer */
+            paths_doubt_all(p->paths, now);
         return;
     }
     if (n->begun >= n->limits.handshakes) {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/whys_int.h"
 
 static void ping_finish(struct node *n, struct request *r)
 {
@@ -50,6 +50,8 @@ static void ping_send(struct node *n, struct request *r, struct node_peer *p, us
     if (s->at != 0)
         return; /* that many without an answer: the timeout makes room */
     *s = (struct ping_sent){.nonce = rng_u64(&n->rng), .seq = ++g->sent, .at = now};
+    if (g->began == 0)
+        g->began = now;
     message_ping(n, p, s->nonce, now);
 }
 
@@ -109,6 +111,21 @@ usec_t ping_wake(const struct request *r)
     return wake;
 }
 
+/* The path that an answer took, and since when the pair has it: since the pings began, or 0 where it had it
+ * before. An answer may still come by another path than the one of the moment: then it is new as of now. */
+static json_t *reply_json(const struct node *n, const struct node_peer *p, uint32_t path,
+                          const struct pinging *g, usec_t now)
+{
+    const struct way *w = way_by_id(p, path);
+    char at[WHY_TRIED_CAP / 2] = "";
+    if (w)
+        way_text(n, p, w, at, sizeof at);
+    usec_t since = p->on_way == path ? p->on_since : now;
+    return json_pack("{s:s, s:o, s:f}", "path", path_kind_name(w ? w->kind : PATH_NONE), "endpoint",
+                     w ? text_json(at) : json_null(), "path_after_ms",
+                     (double)usec_since(since, g->began) / 1000.0);
+}
+
 void ping_answered(struct node *n, struct node_peer *p, uint32_t path, uint64_t nonce, usec_t now)
 {
     for (size_t i = 0; i < n->request_count; i++) {
@@ -123,21 +140,15 @@ void ping_answered(struct node *n, struct node_peer *p, uint32_t path, uint64_t 
             continue;
         struct pinging *g = r->ping;
         double ms = (double)usec_since(now, s->at) / 1000.0;
-        struct path_stats st = {.kind = PATH_NONE};
-        char at[80] = "";
-        const struct way *w = way_by_id(p, path);
-        if (p->paths)
-            paths_stats(p->paths, path, &st);
-        if (w)
-            origin_text(n, &w->at, at, sizeof at);
+        json_t *reply = reply_json(n, p, path, g, now);
+        json_object_set_new(reply, "seq", json_integer((json_int_t)s->seq));
+        json_object_set_new(reply, "rtt_ms", json_real(ms));
         s->at = 0;
         g->received++;
         g->sum += ms;
         g->min = g->received == 1 || ms < g->min ? ms : g->min;
         g->max = ms > g->max ? ms : g->max;
-        reply_progress(n, r->id,
-                       json_pack("{s:I, s:f, s:s, s:s}", "seq", (json_int_t)s->seq, "rtt_ms", ms, "path",
-                                 path_kind_name(st.kind), "endpoint", at));
+        reply_progress(n, r->id, reply);
         ping_go_on(n, r, now);
         return;
     }

@@ -31,6 +31,7 @@ static const struct command commands[] = {
     {"lease", cmd_lease},
     {"policy", cmd_policy},
     {"ping", cmd_ping},
+    {"route", cmd_route},
     {"netcheck", cmd_netcheck},
     {"metrics", cmd_metrics},
     {"debug-dump", cmd_debug_dump},

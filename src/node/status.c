@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/whys_int.h"
 
 void ip4_text(char out[16], uint32_t ip4)
 {
@@ -103,38 +103,71 @@ json_t *alerts_json(const struct node *n)
     return list;
 }
 
-/* Why the pair has the path that it has, for people. */
-static const char *path_why(const struct node *n, const struct node_peer *p, enum peer_state state)
+static json_t *path_mtu(const struct path_stats *st)
 {
-    if (state == PEER_OFFLINE)
-        return link_ready(n) ? "not at the hub" : "the hub is not connected";
-    if (state == PEER_CONNECTING)
-        return p && p->tries > 0 ? "the handshake was not answered; tried again"
-                                 : "handshake under way, or waiting for traffic";
-    if (state == PEER_DEGRADED)
-        return "probes over the relay are lost";
-    return "direct paths are not built in this version: through the hub's relay";
+    return st->mtu > 0 ? json_integer(st->mtu) : json_null();
 }
 
+/* What status says of a path, for the one of the moment and for each of them. */
+static void put_stats(json_t *o, const struct path_stats *st)
+{
+    json_object_set_new(o, "path", json_string(path_kind_name(st->kind)));
+    json_object_set_new(o, "rtt_ms", ms_json(st->srtt));
+    json_object_set_new(o, "jitter_ms", st->srtt ? json_real((double)st->jitter / 1000.0) : json_null());
+    json_object_set_new(o, "loss", st->kind != PATH_NONE ? json_real(st->loss) : json_null());
+    json_object_set_new(o, "mtu", path_mtu(st));
+}
+
+static json_t *paths_json(const struct node *n, const struct node_peer *p)
+{
+    json_t *list = json_array();
+    struct path_stats st;
+    for (size_t i = 0; p && p->cur && p->paths && i < paths_count(p->paths); i++) {
+        if (!paths_stats_at(p->paths, i, &st))
+            continue;
+        const struct way *w = way_by_id(p, st.id);
+        char at[WHY_TRIED_CAP / 2] = "";
+        json_t *o = json_object();
+        if (w)
+            way_text(n, p, w, at, sizeof at);
+        put_stats(o, &st);
+        json_object_set_new(o, "endpoint", w ? text_json(at) : json_null());
+        json_object_set_new(o, "alive", json_boolean(st.alive));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *tried_json(const struct node *n, const struct node_peer *p, usec_t now)
+{
+    char lines[WHY_TRIED_MAX][WHY_TRIED_CAP];
+    json_t *list = json_array();
+    size_t count = pair_tried(lines, n, p, now);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, text_json(lines[i]));
+    return list;
+}
+
+/* The path of the moment; where none answers, the first of those that there are. */
 static void put_path(json_t *o, const struct node *n, const struct node_peer *p)
 {
     struct path_stats st = {0};
     uint32_t id = PATHS_NO_ID;
     enum path_kind kind = PATH_NONE;
-    bool any =
-        p && p->cur && p->paths && (paths_best(p->paths, &id, &kind) || paths_stats_at(p->paths, 0, &st));
-    if (any && id != PATHS_NO_ID)
-        any = paths_stats(p->paths, id, &st);
+    bool best = p && p->cur && p->paths && peer_best(p, &id, &kind) && paths_stats(p->paths, id, &st);
+    bool any = best || (p && p->cur && p->paths && paths_stats_at(p->paths, 0, &st));
     const struct way *w = any ? way_by_id(p, st.id) : NULL;
-    char at[80] = "";
-    if (w)
-        origin_text(n, &w->at, at, sizeof at);
-    json_object_set_new(o, "path", json_string(path_kind_name(any ? st.kind : PATH_NONE)));
-    json_object_set_new(o, "endpoint", w ? text_json(at) : json_null());
-    json_object_set_new(o, "relay", w && !path_is_direct(st.kind) ? text_json(at) : json_null());
-    json_object_set_new(o, "rtt_ms", ms_json(any ? st.srtt : 0));
-    json_object_set_new(o, "jitter_ms", any && st.srtt ? json_real((double)st.jitter / 1000.0) : json_null());
-    json_object_set_new(o, "loss", any ? json_real(st.loss) : json_null());
+    char at[4 * NAME_CAP] = "";
+    if (w && w->at.via == PATH_MULTI_HOP)
+        circuit_relays_text(n, w->at.number, at, sizeof at);
+    else if (w)
+        way_text(n, p, w, at, sizeof at);
+    put_stats(o, &st);
+    bool direct = path_is_direct(st.kind);
+    json_object_set_new(o, "endpoint", w && direct ? text_json(at) : json_null());
+    json_object_set_new(o, "relay", w && !direct ? text_json(at) : json_null());
+    json_object_set_new(o, "since", best ? json_integer((json_int_t)node_unix(n, p->on_since)) : json_null());
+    json_object_set_new(o, "paths", paths_json(n, p));
 }
 
 static void put_session(json_t *o, const struct node *n, const struct node_peer *p, usec_t now)
@@ -158,7 +191,8 @@ static void put_session(json_t *o, const struct node *n, const struct node_peer 
 
 static json_t *peer_json(const struct node *n, const struct party_member *m, usec_t now)
 {
-    char id[NODE_ID_TEXT_CAP], ip[16], ip6[46];
+    char id[NODE_ID_TEXT_CAP], ip[16], ip6[46], why[WHY_CAP];
+    struct pair_facts f;
     const struct node_peer *p = peer_by_id(n, m->id);
     enum peer_state state = p ? peer_state(p) : PEER_OFFLINE;
     node_id_text(id, m->id);
@@ -168,7 +202,10 @@ static json_t *peer_json(const struct node *n, const struct party_member *m, use
                           role_name(m->role), "ip", ip, "ip6", ip6, "state", peer_state_name(state));
     put_path(o, n, p);
     put_session(o, n, p, now);
-    json_object_set_new(o, "why", json_string(path_why(n, p, state)));
+    json_object_set_new(o, "tried", tried_json(n, p, now));
+    pair_facts_collect(&f, n, p, m->name, now);
+    pair_why(why, &f);
+    json_object_set_new(o, "why", text_json(why));
     return o;
 }
 

@@ -32,7 +32,7 @@ static void bind_write(struct node *n, struct udp_bind *b, enum udp_relay_kind k
     uint8_t out[UDP_RELAY_BIND_LEN];
     if (kind == UDP_RELAY_BIND)
         b->time_ms++; /* one sent again is another one: an old one is a replay to the hub */
-    struct udp_relay m = {.kind = kind, .index = n->link.relay, .time_ms = b->time_ms, .token = b->token};
+    struct udp_relay m = {.kind = kind, .index = b->index, .time_ms = b->time_ms, .token = b->token};
     memcpy(m.nonce, b->nonce, sizeof m.nonce);
     memcpy(m.cookie, b->cookie, sizeof m.cookie);
     size_t len = udp_relay_write(out, sizeof out, &m, b->key);
@@ -47,7 +47,7 @@ static void bind_start(struct node *n, usec_t now)
     b->at = USEC_NEVER;
     while (b->server < b->server_count && !bind_address(n, b->server, &b->to))
         b->server++;
-    if (!b->have_key || n->link.relay == 0)
+    if (!b->have_key)
         return;
     if (b->server >= b->server_count) {
         b->server = 0;
@@ -61,19 +61,38 @@ static void bind_start(struct node *n, usec_t now)
     uint64_t ms = node_unix(n, now) * 1000 + now / MSEC % 1000;
     b->time_ms = ms > b->time_ms ? ms : b->time_ms + 1;
     rng_fill(&n->rng, b->nonce, sizeof b->nonce);
+    b->sent_at = now;
+    count(n, COUNT_RELAY_BINDS);
     bind_write(n, b, UDP_RELAY_BIND);
     bind_due(n, b, now + BIND_RETRY);
+}
+
+static void bind_forget(struct udp_bind *b)
+{
+    b->have_key = false;
+    b->state = BIND_OFF;
+    b->at = USEC_NEVER;
+    wipe(b->key, sizeof b->key);
+}
+
+/* The hub may not know yet that the link broke (a router forgot it, say): until it does, its relay goes on.
+ */
+void udp_bind_lost(struct node *n)
+{
+    if (n->stopping)
+        bind_forget(&n->underlay->bind);
 }
 
 void udp_bind_welcome(struct node *n, const struct signal *s, usec_t now)
 {
     struct underlay *u = n->underlay;
     struct udp_bind *b = &u->bind;
-    udp_bind_lost(n);
+    bind_forget(b);
     if (!s->u.welcome.has_udp)
         return;
     memcpy(b->key, s->u.welcome.udp_key, sizeof b->key);
     b->have_key = true;
+    b->index = s->u.welcome.relay;
     b->server = b->server_count = 0;
     for (size_t i = 0; i < s->u.welcome.udp_count; i++) {
         const struct net_addr *told = &s->u.welcome.udp[i];
@@ -90,15 +109,6 @@ void udp_bind_welcome(struct node *n, const struct signal *s, usec_t now)
         }
     }
     bind_start(n, now);
-}
-
-void udp_bind_lost(struct node *n)
-{
-    struct udp_bind *b = &n->underlay->bind;
-    b->have_key = false;
-    b->state = BIND_OFF;
-    b->at = USEC_NEVER;
-    wipe(b->key, sizeof b->key);
 }
 
 void udp_bind_again(struct node *n, usec_t now)
@@ -129,17 +139,27 @@ static void relay_ways_wish(struct node *n, usec_t now)
             relay_way_wish(n, n->peers[i], now);
 }
 
+/* A round trip, where what was answered was sent once only. */
+static void bind_measured(struct udp_bind *b, usec_t now)
+{
+    if (b->tries == 1)
+        b->rtt = usec_since(now, b->sent_at);
+}
+
 static void bind_bound(struct node *n, const struct udp_relay *m, usec_t now)
 {
     struct udp_bind *b = &n->underlay->bind;
     b->state = BIND_BOUND;
     b->token = m->token;
     b->seen = m->seen;
+    bind_measured(b, now);
     b->tries = 0;
     b->lifetime = (usec_t)m->lifetime_s * SEC;
     bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
     underlay_reflexive(n, underlay_socket(n, b->to.family), &m->seen, now);
+    count(n, COUNT_RELAY_BOUND);
     relay_ways_wish(n, now);
+    requests_go_on(n, 0, now); /* netcheck may wait for it */
 }
 
 static void bind_unbound(struct node *n, const struct udp_relay *m, usec_t now)
@@ -169,6 +189,7 @@ static void bind_message(struct node *n, const struct udp_relay *m, usec_t now)
         memcpy(b->cookie, m->cookie, sizeof b->cookie);
         b->state = BIND_CONFIRMING;
         b->tries = 1;
+        b->sent_at = now;
         bind_write(n, b, UDP_RELAY_CONFIRM);
         bind_due(n, b, now + BIND_RETRY);
         break;
@@ -178,6 +199,7 @@ static void bind_message(struct node *n, const struct udp_relay *m, usec_t now)
         break;
     case UDP_RELAY_KEPT:
         if (b->state == BIND_BOUND && m->token == b->token) {
+            bind_measured(b, now);
             b->tries = 0;
             bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
             relay_ways_wish(n, now); /* those that were not bound when they were asked */
@@ -235,6 +257,7 @@ void udp_bind_tick(struct node *n, usec_t now)
         return;
     }
     b->tries++;
+    b->sent_at = now;
     bind_write(n, b,
                b->state == BIND_BOUND   ? UDP_RELAY_KEEP
                : b->state == BIND_ASKED ? UDP_RELAY_BIND

@@ -15,12 +15,14 @@ int underlay_init(struct node *n, usec_t now)
         return -1;
     u->main4.number = NODE_SOCKET_MAIN4;
     u->main6.number = NODE_SOCKET_MAIN6;
-    u->bind.at = u->gather_until = USEC_NEVER;
+    u->bind.at = u->gather_until = u->nat64.at = USEC_NEVER;
     u->revision = 1;
     ratelimit_init(&u->bind.rebinds, 1, 2, now);
     u->by_ufrag = map_new(DIRECT_UFRAG_LEN, PEERS_MAX, rng_u64(&n->rng));
     n->underlay = u;
-    return u->by_ufrag ? 0 : -1;
+    if (search_init(n) < 0)
+        return -1;
+    return u->by_ufrag && mapping_init(n) == 0 && turning_init(n) == 0 && streams_init(n) == 0 && lan_init(n, now) == 0 ? 0 : -1;
 }
 
 void underlay_done(struct node *n)
@@ -30,6 +32,10 @@ void underlay_done(struct node *n)
         return;
     discover_free(u->discover);
     map_free(u->by_ufrag);
+    mapping_done(n);
+    turning_done(n);
+    streams_done(n);
+    lan_done(n);
     wipe(&u->bind, sizeof u->bind);
     free(u);
     n->underlay = NULL;
@@ -64,6 +70,8 @@ void underlay_start(struct node *n, usec_t now)
     struct underlay *u = n->underlay;
     if (!n->limits.direct || u->main4.asked)
         return;
+    streams_start(n);
+    lan_start(n, now);
     u->main4.asked = underlay_socket_open(n, u->main4.number, 4, (uint16_t)n->limits.port);
     u->main6.asked = underlay_socket_open(n, u->main6.number, 6, (uint16_t)n->limits.port);
     for (uint32_t i = 0; i < DISCOVER_SPARES_MAX; i++)
@@ -74,22 +82,28 @@ void node_udp_opened(struct node *n, uint32_t socket, uint16_t port, const char 
 {
     struct underlay *u = n->underlay;
     struct underlay_socket *s = socket_of(u, socket);
+    if (lan_opened(n, socket, port, now) || mapping_opened(n, socket, port, now))
+        return;
     if (s) {
         s->port = port;
+        lan_ports(n, now);
         if (port == 0 && socket == NODE_SOCKET_MAIN4)
             out_log(n, LOG_WARN, "udp-not-open", "family=%u why=\"%s\"", 4, error ? error : "?");
         underlay_gather(n, now);
         udp_bind_again(n, now);
     } else if (socket >= NODE_SOCKET_EXTRA && socket < NODE_SOCKET_EXTRA + DISCOVER_SPARES_MAX) {
         u->spares[socket - NODE_SOCKET_EXTRA] = port;
+    } else if (search_opened(n, socket, port, now)) {
+        return;
     }
+    mapping_look(n, false, now);
     underlay_discover(n, false, now);
 }
 
 /* ---- Addresses. */
 
 /* An address of one of our parties is a way into ourselves. */
-static bool overlay(const struct node *n, const struct net_addr *a)
+bool underlay_overlay(const struct node *n, const struct net_addr *a)
 {
     for (size_t i = 0; i < n->party_count; i++) {
         const struct node_party *np = n->parties[i];
@@ -133,6 +147,13 @@ void underlay_behaviour(const struct node *n, uint8_t family, struct nat_behavio
         discover_summary(n->underlay->discover, family, b);
 }
 
+bool nat_known(const struct nat_behaviour *b)
+{
+    return b->translated == NAT_ANSWER_NO || b->mapping == NAT_DEPENDS_NOT ||
+           b->mapping == NAT_DEPENDS_NOT_PORT ||
+           (b->mapping != NAT_DEPENDS_UNKNOWN && b->ports != NAT_CHOICE_UNKNOWN);
+}
+
 static void candidate_add(struct underlay *u, struct ice_candidate *list, size_t *count, enum ice_type type,
                           bool mapped, const struct net_addr *addr, const struct net_addr *related,
                           uint32_t base)
@@ -162,7 +183,7 @@ static size_t candidates_make(struct node *n, struct ice_candidate list[ICE_LOCA
         enum net_scope scope = net_addr_scope(&a);
         a.port = s->port;
         if (s->port == 0 || scope == NET_LOOPBACK || (scope == NET_LINK_LOCAL && a.family == 6) ||
-            overlay(n, &a))
+            underlay_overlay(n, &a))
             continue;
         candidate_add(u, list, &count, ICE_HOST, false, &a, NULL, s->number);
         if (first[a.family == 4].family == 0)
@@ -172,8 +193,13 @@ static size_t candidates_make(struct node *n, struct ice_candidate list[ICE_LOCA
         if (sockets[i]->port != 0 && sockets[i]->reflexive.family != 0)
             candidate_add(u, list, &count, ICE_SERVER_REFLEXIVE, false, &sockets[i]->reflexive, &first[i],
                           sockets[i]->number);
+    struct net_addr relayed;
+    if (turning_relayed(n, &relayed))
+        candidate_add(u, list, &count, ICE_RELAYED, false, &relayed, NULL, TURN_BASE);
     if (u->mapped.family == 4 && u->main4.port != 0)
         candidate_add(u, list, &count, ICE_SERVER_REFLEXIVE, true, &u->mapped, &first[1], u->main4.number);
+    if (u->mapped_near.family == 4 && u->main4.port != 0)
+        candidate_add(u, list, &count, ICE_SERVER_REFLEXIVE, true, &u->mapped_near, &first[1], u->main4.number);
     return count;
 }
 
@@ -238,11 +264,13 @@ void node_network(struct node *n, const struct node_network *net, usec_t now)
         u->net.count = NODE_ADDRESSES_MAX;
     if (same)
         return;
-    u->main4.reflexive = u->main6.reflexive = u->mapped = u->mapped_tcp = (struct net_addr){0};
+    u->main4.reflexive = u->main6.reflexive = u->mapped = u->mapped_tcp = u->mapped_near = (struct net_addr){0};
     u->gather_until = now + UNDERLAY_GATHER;
     node_due(n, u->gather_until);
+    mapping_look(n, true, now);
     underlay_discover(n, true, now);
     underlay_gather(n, now);
+    lan_network_changed(n, now);
     if (first)
         return;
     udp_bind_again(n, now);
@@ -303,6 +331,7 @@ void underlay_discover(struct node *n, bool again, usec_t now)
         ready = ready && (u->spares[i] != 0 || u->main4.port == 0 || u->main6.port == 0 || !u->main4.asked);
     if (!ready || (u->discover && !again))
         return;
+    nat64_look(n, now);
     discover_setup(n, &c);
     if (u->discover)
         discover_restart(u->discover, &c, now);
@@ -323,16 +352,34 @@ static void gathered(struct node *n, usec_t now)
     direct_list_changed(n, now);
 }
 
+/* What a search has to know of our NAT is known, and the peers are told, before the rest is. */
+static void nat_changed(struct node *n, uint8_t family, usec_t now)
+{
+    struct underlay *u = n->underlay;
+    struct nat_behaviour b;
+    discover_summary(u->discover, 4, &b);
+    if (family != 4 || !nat_known(&b) ||
+        (b.mapping == u->nat_mapping && b.ports == u->nat_ports && b.port_delta == u->nat_delta))
+        return;
+    u->nat_mapping = b.mapping;
+    u->nat_ports = b.ports;
+    u->nat_delta = b.port_delta;
+    u->revision++;
+    direct_list_changed(n, now);
+}
+
 static void discover_pump(struct node *n, usec_t now)
 {
     struct underlay *u = n->underlay;
     struct discover_out out;
     struct discover_event ev;
+    bool heard = false;
     while (discover_output(u->discover, &out, now))
         out_datagram(n, out.socket, &out.to, NULL, 0, out.data.p, out.data.n);
     while (discover_event(u->discover, &ev)) {
         struct nat_behaviour b;
         char text[NAT_TEXT_MAX];
+        heard = true;
         switch (ev.kind) {
         case DISCOVER_MAPPED:
             underlay_reflexive(n, ev.socket, &ev.mapped, now);
@@ -352,9 +399,13 @@ static void discover_pump(struct node *n, usec_t now)
             direct_list_changed(n, now);
             break;
         case DISCOVER_CHANGED:
+            nat_changed(n, ev.family, now);
+            ways_keepalive(n);
             break;
         }
     }
+    if (heard)
+        requests_go_on(n, 0, now); /* netcheck may wait for it */
 }
 
 /* ---- Bytes. */
@@ -364,12 +415,13 @@ void node_udp(struct node *n, uint32_t socket, const struct net_addr *from, uint
 {
     struct underlay *u = n->underlay;
     struct bytes in = bytes_of(p, len);
-    if (len == 0 || from->port == 0)
+    if (len == 0 || from->port == 0 || lan_input(n, socket, from, in, now) ||
+        mapping_input(n, socket, from, in, now) || turning_input(n, from, in, now))
         return;
     if (stun_is(in)) {
         if (u->discover && discover_input(u->discover, socket, from, in, now))
             discover_pump(n, now);
-        else if (!direct_stun(n, socket, from, in, now))
+        else if (!search_stun(n, socket, in, now) && !nat64_stun(n, socket, in, now) && !direct_stun(n, socket, from, in, now))
             count(n, COUNT_STUN_UNKNOWN);
         return;
     }
@@ -402,7 +454,10 @@ void node_udp_too_big(struct node *n, uint32_t socket, const struct net_addr *to
 usec_t underlay_wake(const struct node *n)
 {
     const struct underlay *u = n->underlay;
-    usec_t wake = usec_min(u->bind.at, u->gather_until);
+    usec_t wake = usec_min(usec_min(u->bind.at, u->gather_until), search_wake(n));
+    wake = usec_min(wake, u->nat64.at);
+    wake = usec_min(wake, usec_min(streams_wake(n), lan_wake(n)));
+    wake = usec_min(wake, usec_min(mapping_wake(n), turning_wake(n)));
     if (u->discover)
         wake = usec_min(wake, discover_wake(u->discover));
     return wake;
@@ -412,6 +467,12 @@ void underlay_tick(struct node *n, usec_t now)
 {
     struct underlay *u = n->underlay;
     udp_bind_tick(n, now);
+    search_tick(n, now);
+    nat64_tick(n, now);
+    streams_tick(n, now);
+    mapping_tick(n, now);
+    turning_tick(n, now);
+    lan_tick(n, now);
     if (u->gather_until <= now)
         gathered(n, now);
     if (!u->discover)

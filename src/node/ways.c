@@ -28,7 +28,7 @@ void origin_text(const struct node *n, const struct origin *o, char *out, size_t
     switch (o->via) {
     case PATH_WS_RELAY:
     case PATH_UDP_RELAY:
-        snprintf(out, cap, "%s", n->link.label);
+        snprintf(out, cap, "%.*s", cap > 0 ? (int)cap - 1 : 0, n->link.label);
         break;
     case PATH_MULTI_HOP:
         snprintf(out, cap, "circuit %u", o->number);
@@ -105,6 +105,8 @@ struct way *way_open(struct node *n, struct node_peer *p, const struct origin *o
     struct way *w = way_by_origin(p, o);
     if (w)
         return w;
+    if (o->via == PATH_TLS && !streams_open(n, o))
+        return NULL;
     if (!p->ways && !(p->ways = calloc(WAYS_MAX, sizeof *p->ways)))
         return NULL;
     uint32_t id = way_number(p, o);
@@ -155,13 +157,31 @@ void way_close(struct node *n, struct node_peer *p, struct way *w, usec_t now)
 {
     if (p->paths)
         paths_del(p->paths, w->id);
+    const struct origin at = w->at;
     *w = (struct way){0};
+    search_way_closed(n, &at);
+    if (at.via == PATH_TLS)
+        streams_way_closed(n, &at);
+    if (at.via == PATH_MULTI_HOP)
+        circuit_way_closed(n, p, at.number, now);
+}
+
+/* The keys that were proved over it are gone, the stream is not. */
+static bool way_doubt(struct node *n, struct node_peer *p, struct way *w, usec_t now)
+{
+    if (w->at.via != PATH_TLS || !streams_way_doubt(n, w, now))
+        return false;
+    if (p->paths)
+        paths_del(p->paths, w->id);
+    w->proven = w->asking = false;
+    return true;
 }
 
 void ways_close_all(struct node *n, struct node_peer *p, const struct origin *but, usec_t now)
 {
     for (size_t i = 0; p->ways && i < WAYS_MAX; i++)
-        if (p->ways[i].id != 0 && (!but || !origin_equal(&p->ways[i].at, but)))
+        if (p->ways[i].id != 0 && (!but || !origin_equal(&p->ways[i].at, but)) &&
+            !way_doubt(n, p, &p->ways[i], now))
             way_close(n, p, &p->ways[i], now);
 }
 
@@ -194,6 +214,8 @@ void way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now)
         return;
     path_room(n, p, w, now);
     bool fresh = paths_add(p->paths, w->id, w->kind, now) == 0;
+    if (!fresh)
+        paths_renew(p->paths, w->id, now);
     if (w->asking)
         paths_rtt(p->paths, w->id, usec_since(now, w->asked_at), now);
     if (fresh) {
@@ -212,6 +234,11 @@ void way_proven(struct node *n, struct node_peer *p, struct way *w, usec_t now)
         p->resuming = false;
         p->start_at = USEC_NEVER;
     }
+    if (w->at.via == PATH_TLS)
+        streams_way_proven(n, p, w, now);
+    if (w->at.via == PATH_MULTI_HOP)
+        relays_way_proven(n, p, w, now);
+    offers_soon(n, now);
     peer_flush_wait(n, p, now);
     requests_go_on(n, 0, now);
     peer_touch(n, p);
@@ -224,19 +251,24 @@ void way_failed(struct node *n, struct node_peer *p, uint32_t id, usec_t now)
         return;
     count(n, COUNT_RESUMES_FAILED);
     bool start = origin_reliable(&w->at) && p->resuming;
+    bool keys_good = p->seen > w->asked_at && peer_connected(p);
     w->asking = false;
-    if (!w->proven || !way_alive(p, w)) {
+    if (!w->proven && !start)
+        n->moves.failed++;
+    /* A stream whose keys the peer has forgotten may be all that a new handshake has to ride on. */
+    if ((!w->proven || !way_alive(p, w)) && !(start && way_doubt(n, p, w, now)) &&
+        !(start && !w->proven && w->at.via == PATH_MULTI_HOP))
         way_close(n, p, w, now);
-    }
     if (!start)
         return;
     p->resuming = false;
     if (p->next)
         return;
-    /* The peer does not know these keys any more: a new handshake. */
-    p->tries = 1;
-    p->start_at = now;
-    node_due(n, now);
+    /* The peer does not know these keys any more: a new handshake. Unless it spoke with them meanwhile: then it
+     * is only the way that is broken, for now. */
+    p->tries = !keys_good;
+    p->start_at = keys_good ? now + WAY_RETRY : now;
+    node_due(n, p->start_at);
 }
 
 bool peer_reliable(const struct node *n, const struct node_peer *p, struct origin *o)
@@ -269,6 +301,12 @@ bool origin_send(struct node *n, const struct origin *o, bool handshake, const u
     case PATH_UDP:
         out_datagram(n, o->number, &o->addr, NULL, 0, p, len);
         return true;
+    case PATH_TURN:
+        return turning_send(n, &o->addr, p, len, now);
+    case PATH_MULTI_HOP:
+        return circuit_way_send(n, o->number, p, len, now);
+    case PATH_TLS:
+        return streams_send(n, o, handshake, p, len);
     default:
         return false;
     }
@@ -278,8 +316,10 @@ void path_changed(struct node *n, struct node_peer *p, struct way *w, usec_t now
 {
     enum path_kind from = p->on, to = w ? w->kind : PATH_NONE;
     char id[NODE_ID_TEXT_CAP], at[80] = "";
+    move_made(n, p, w, now);
     p->on = to;
     p->on_since = now;
+    p->on_way = w ? w->id : 0;
     if (!w)
         return;
     if (from != PATH_NONE)
@@ -297,7 +337,7 @@ void peer_mtu_changed(struct node *n, struct node_peer *p)
     struct path_stats st;
     uint32_t id;
     enum path_kind kind;
-    bool any = p->paths && paths_best(p->paths, &id, &kind) && paths_stats(p->paths, id, &st);
+    bool any = peer_best(p, &id, &kind) && paths_stats(p->paths, id, &st);
     /* While it is being found out, large packets go by another way; the inside would remember a small figure
      * for minutes. */
     p->mtu = any && st.mtu_known ? st.mtu : 0;
@@ -310,6 +350,18 @@ uint16_t peer_mtu(const struct node_peer *p, const struct node_party *np)
 {
     unsigned around = DATA_OVERHEAD + (party_mode(np->log) == MODE_TAP ? ETH_HEADER_LEN : 0);
     return p->mtu > around + VNET_MTU_MIN ? (uint16_t)(p->mtu - around) : 0;
+}
+
+void ways_keepalive(struct node *n)
+{
+    for (size_t i = 0; i < n->peer_slots; i++) {
+        struct node_peer *p = n->peers[i];
+        for (size_t k = 0; p && p->ways && p->paths && k < WAYS_MAX; k++)
+            if (p->ways[k].id != 0 && p->ways[k].proven)
+                paths_keepalive(p->paths, p->ways[k].id, underlay_lifetime(n, &p->ways[k].at));
+        if (p)
+            peer_touch(n, p);
+    }
 }
 
 void ways_tick(struct node *n, struct node_peer *p, usec_t now)

@@ -158,8 +158,8 @@ void circuit_end(struct circuits *c, struct circuit *k, enum circuit_reason reas
         return;
     }
     if (k->id != 0)
-        say(c, k, CIRCUIT_DOWN, circuit_reason_text(reason),
-            k->role == ROLE_OURS ? k->next.node : k->prev.node);
+        circuit_say(c, k, CIRCUIT_DOWN, circuit_reason_text(reason),
+                    k->role == ROLE_OURS ? k->next.node : k->prev.node);
     if (k->prev.open && not_to != &k->prev)
         send_destroy(c, k->prev.node, CIRCUIT_DESTROY_BACK, k->prev.id, reason);
     if (k->next.open && not_to != &k->next)
@@ -330,8 +330,8 @@ static bool event_add(struct circuits *c, struct event *e, size_t *have, size_t 
     return true;
 }
 
-bool say(struct circuits *c, struct circuit *k, enum circuit_event_kind kind, const char *why,
-         const uint8_t *node)
+bool circuit_say(struct circuits *c, struct circuit *k, enum circuit_event_kind kind, const char *why,
+                 const uint8_t *node)
 {
     bool last = kind == CIRCUIT_DOWN || kind == CIRCUIT_FAILED;
     struct event *e = last ? k->last : calloc(1, sizeof *e);

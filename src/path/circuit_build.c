@@ -89,7 +89,7 @@ int build_send(struct circuits *c, struct circuit *k, const struct circuit_text 
 void build_failed(struct circuits *c, struct circuit *k, const char *why)
 {
     c->counts.failed++;
-    say(c, k, CIRCUIT_FAILED, why, k->hop[k->built]);
+    circuit_say(c, k, CIRCUIT_FAILED, why, k->hop[k->built]);
     send_destroy(c, k->next.node, CIRCUIT_DESTROY_FORTH, k->next.id, CIRCUIT_CLOSED);
     circuit_free(c, k);
 }
@@ -110,7 +110,7 @@ static void up(struct circuits *c, struct circuit *k, usec_t now)
     k->repeat = at(c, now + k->gap);
     c->counts.built++;
     /* An owner that does not hear of it would keep it forever. */
-    if (!say(c, k, CIRCUIT_UP, NULL, k->hop[k->count - 1])) {
+    if (!circuit_say(c, k, CIRCUIT_UP, NULL, k->hop[k->count - 1])) {
         circuit_end(c, k, CIRCUIT_BUSY, NULL);
         return;
     }

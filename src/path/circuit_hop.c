@@ -293,7 +293,7 @@ static void refuse_end(struct circuits *c, struct circuit *k)
 static bool become_end(struct circuits *c, struct circuit *k)
 {
     if (c->ended >= CIRCUITS_ENDED_MAX || c->ours + c->ended >= CIRCUITS_MAX || circuit_give_id(c, k) < 0 ||
-        !say(c, k, CIRCUIT_INCOMING, NULL, k->prev.node)) {
+        !circuit_say(c, k, CIRCUIT_INCOMING, NULL, k->prev.node)) {
         c->counts.refused[CIRCUIT_BUSY]++;
         refuse_end(c, k);
         return false;

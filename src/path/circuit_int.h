@@ -153,8 +153,8 @@ int send_cell(struct circuits *c, const uint8_t to[NODE_ID_LEN], struct bytes ce
 void send_destroy(struct circuits *c, const uint8_t to[NODE_ID_LEN], enum circuit_kind kind, uint32_t id,
                   enum circuit_reason reason);
 /* false where there is no room for UP or INCOMING: then the circuit is of no use. */
-bool say(struct circuits *c, struct circuit *k, enum circuit_event_kind kind, const char *why,
-         const uint8_t *node);
+bool circuit_say(struct circuits *c, struct circuit *k, enum circuit_event_kind kind, const char *why,
+                 const uint8_t *node);
 void say_datagram(struct circuits *c, const struct circuit *k, struct bytes data);
 /* Makes sure that the owner wakes us by then. */
 usec_t at(struct circuits *c, usec_t when);

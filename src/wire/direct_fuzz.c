@@ -3,6 +3,7 @@
 
 #include "wire/direct.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     struct direct_message m, again;

@@ -10,6 +10,7 @@ static void same(const struct wr *w, const uint8_t *p, size_t n)
         abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     uint8_t out[PIECE_HEADER_LEN + PIECE_DATA_MAX];

@@ -10,6 +10,7 @@ Everything is made by this process, named after its pid, and removed by close(),
 """
 import atexit
 import ctypes
+import datetime
 import json
 import os
 import re
@@ -24,21 +25,55 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WARREN = os.environ.get('WARREN', os.path.join(ROOT, 'build', 'warren'))
 HUB_IP = '198.51.100.10'
-NAT_RULES = '''
+WAN = '198.51.100'
+# Home routers, by how they filter. All drop what comes to themselves: a packet from outside that the router took for its own would
+# hold the port that the peer behind it is about to use.
+NAT_START = '''
 table ip nat {
-  chain post {
-    type nat hook postrouting priority 100
-    oifname "wan0" masquerade
-  }
+  map mapped { type inet_service : ipv4_addr . inet_service; flags dynamic, timeout; timeout 5m; }
+  chain pre { type nat hook prerouting priority -100; PRE; }
+  chain post { type nat hook postrouting priority 100; POST; }
 }
 table ip filter {
+  set contacted { type ipv4_addr . inet_service . ipv4_addr; flags dynamic, timeout; timeout 5m; }
+  chain input {
+    type filter hook input priority 0; policy accept
+    iifname "wan0" ct state new drop
+  }
   chain forward {
     type filter hook forward priority 0; policy drop
-    iifname "lan0" accept
+    FORWARD
+    iifname "lan0" oifname "wan0" accept
+    iifname "lan1" oifname "wan0" accept
     ct state established,related accept
   }
 }
 '''
+REMEMBER = 'oifname "wan0" meta l4proto udp update @mapped { udp sport : ip saddr . udp sport }'
+RESTORE = 'iifname "wan0" meta l4proto udp dnat ip to udp dport map @mapped'
+NAT_KINDS = {
+    # what a flow got, all may answer to
+    'cone': {'PRE': RESTORE, 'POST': f'{REMEMBER}; oifname "wan0" masquerade', 'FORWARD': 'iifname "wan0" ct status dnat accept'},
+    # those addresses may answer that were sent to
+    'address': {'PRE': RESTORE, 'POST': f'{REMEMBER}; oifname "wan0" masquerade',
+                'FORWARD': 'oifname "wan0" meta l4proto udp update @contacted { ip saddr . udp sport . ip daddr }\n'
+                           'iifname "wan0" meta l4proto udp ip daddr . udp dport . ip saddr @contacted accept'},
+    # those ports
+    'port': {'POST': 'oifname "wan0" masquerade'},
+    # and every destination sees another port
+    'symmetric': {'POST': 'oifname "wan0" masquerade fully-random'},
+    # full cone, and inside they reach each other by their outside addresses
+    'hairpin': {'PRE': f'{RESTORE}; iifname != "wan0" ip daddr OUTSIDE meta l4proto udp dnat ip to udp dport map @mapped',
+                'POST': f'{REMEMBER}; oifname "wan0" masquerade; oifname != "wan0" ct status dnat snat to OUTSIDE',
+                'FORWARD': 'ct status dnat accept'},
+}
+
+
+def nat_rules(kind, outside):
+    rules = NAT_START
+    for word in ('PRE', 'POST', 'FORWARD'):
+        rules = rules.replace(word, NAT_KINDS[kind].get(word, 'counter'), 1)
+    return rules.replace('OUTSIDE', outside)
 
 
 class LabError(Exception):
@@ -137,6 +172,27 @@ class Host:
                 return p
         return None
 
+    def log(self):
+        with open(self.state + '.log', errors='replace') as f:
+            return f.read()
+
+    def moves(self, peer_id):
+        """[(calendar second, from, to) ...]: which path carried when, from the daemon's log."""
+        found = []
+        for m in re.finditer(rf'^time=(\S+)Z .*event=path-changed peer={peer_id} from=(\S+) to=(\S+)', self.log(), re.M):
+            at = datetime.datetime.fromisoformat(m.group(1) + '+00:00').timestamp()
+            found.append((at, m.group(2), m.group(3)))
+        return found
+
+    def cut(self, *rules, hook='forward', priority=-10):
+        """Rules of the kind that drop; whatever was there before goes."""
+        self.mend()
+        self.run('nft', '-f', '-', input='table ip cut { chain c { type filter hook %s priority %d; policy accept\n%s\n}\n}'
+                 % (hook, priority, '\n'.join(rules)))
+
+    def mend(self):
+        self.run('nft', 'delete', 'table', 'ip', 'cut', check=False)
+
 
 def stop(p, sig=signal.SIGTERM, timeout=10):
     if p is None or p.poll() is not None:
@@ -150,17 +206,30 @@ def stop(p, sig=signal.SIGTERM, timeout=10):
         p.wait()
 
 
+NATBOX_SOURCES = ['test/live/natbox.c', 'sim/nat.c', 'sim/link.c', 'sim/clock.c', 'sim/addr.c', 'src/base/rng.c']
+
+
+def program(lab, name, sources):
+    """A program of the lab's own, compiled once in this lab's directory."""
+    path = os.path.join(lab.dir, name)
+    if not os.path.exists(path):
+        run([os.environ.get('CC', 'cc'), '-std=c17', '-D_GNU_SOURCE', '-O2', '-I', ROOT, '-I', os.path.join(ROOT, 'src'),
+             *[os.path.join(ROOT, s) for s in sources], '-o', path], timeout=120)
+    return path
+
+
 def remove_orphans():
     """Namespaces of a lab whose process was killed outright."""
     for line in subprocess.run(['ip', 'netns', 'list'], capture_output=True, text=True).stdout.splitlines():
-        m = re.match(r'wr(\d+)[a-z]+\b', line)
+        m = re.match(r'wr(\d+)[a-z]\w*', line)
         if m and not os.path.exists(f'/proc/{m.group(1)}'):
             subprocess.run(['ip', 'netns', 'del', line.split()[0]], capture_output=True)
 
 
 class Lab:
-    def __init__(self):
+    def __init__(self, wan=WAN):
         remove_orphans()
+        self.wan_net, self.hub_ip = wan, f'{wan}.10'
         self.hosts, self.processes, self.closed = [], [], False
         self.dir = tempfile.mkdtemp(prefix='warren-lab-')
         os.chmod(self.dir, 0o700)
@@ -223,35 +292,67 @@ class Lab:
         """The public network: a bridge in a namespace, and the hub on it."""
         self.wan = self.host('wan')
         self.bridge(self.wan, 'br0')
+        self.wan.ip('addr', 'add', f'{self.wan_net}.1/24', 'dev', 'br0')  # whither what belongs nowhere goes; it forwards nothing
         self.hub_host = self.host('hub')
-        self.join_wan(self.hub_host, HUB_IP)
+        self.join_wan(self.hub_host, self.hub_ip)
 
     def join_wan(self, host, address):
         dev = f'p{self.veths}'
         self.wire(self.wan, dev, host, 'wan0')
         self.wan.ip('link', 'set', dev, 'master', 'br0')
-        host.ip('addr', 'add', f'{address}/24', 'dev', 'wan0')
+        # no two of them are neighbours, as on the Internet
+        host.ip('addr', 'add', f'{address}/32', 'dev', 'wan0')
+        host.ip('route', 'add', f'{self.wan_net}.0/24', 'dev', 'wan0', 'src', address)
+        host.ip('route', 'add', 'default', 'via', f'{self.wan_net}.1')
 
-    def nat(self, router, inside):
+    def nat(self, router, inside='lan0', kind='port', outside='0.0.0.0'):
         """Makes a host forward for those on its `inside` device, as a home router does."""
         router.sh('echo 1 >/proc/sys/net/ipv4/ip_forward')
-        router.run('nft', '-f', '-', input=NAT_RULES.replace('lan0', inside))
+        router.run('nft', '-f', '-', input=nat_rules(kind, outside).replace('lan0', inside))
 
-    def home(self, letter, number, hosts):
-        """A home: a router with NAT towards the public network, and hosts on 192.168.NUMBER.0/24 behind it."""
-        router = self.host(f'router{letter}')
-        self.join_wan(router, f'198.51.100.{100 + number}')
-        self.bridge(router, 'lan0')
-        router.ip('addr', 'add', f'192.168.{number}.1/24', 'dev', 'lan0')
-        self.nat(router, 'lan0')
+    def natbox(self, router, outside, *options):
+        """The same by test/live/natbox.c, for kinds and lines that the kernel cannot make."""
+        box = router.spawn(program(self, 'natbox', NATBOX_SOURCES), 'boxin', 'boxout', outside, *options, stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+        self.read_line(box, 'ready')
+        for dev in ('boxin', 'boxout'):
+            router.ip('link', 'set', dev, 'up', 'txqueuelen', '5000')
+        # the address outside is the box's alone; the router only answers for it and passes its packets on
+        router.sh('cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >conf/all/rp_filter; echo 0 >conf/lan0/rp_filter; '
+                  'echo 0 >conf/boxin/rp_filter; echo 0 >conf/boxout/rp_filter; echo 0 >conf/wan0/rp_filter')
+        router.ip('neigh', 'add', 'proxy', outside, 'dev', 'wan0')
+        router.ip('route', 'add', outside, 'dev', 'boxout')
+        router.ip('rule', 'add', 'iif', 'lan0', 'table', '100')
+        router.ip('route', 'add', 'default', 'dev', 'boxin', 'table', '100')
+        return box
+
+    def lan(self, router, network, hosts, device='lan0'):
+        """Hosts on a switch of the router's: NETWORK.10, .11, ..."""
+        self.bridge(router, device)
+        router.sh('echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables', check=False)  # the rules of a router are not for its switch
+        router.ip('addr', 'add', f'{network}.1/24', 'dev', device)
         made = []
         for i, name in enumerate(hosts):
             h = self.host(name)
-            self.wire(router, f'h{i}', h, 'eth0')
-            router.ip('link', 'set', f'h{i}', 'master', 'lan0')
-            h.ip('addr', 'add', f'192.168.{number}.{10 + i}/24', 'dev', 'eth0')
-            h.ip('route', 'add', 'default', 'via', f'192.168.{number}.1')
+            self.wire(router, f'{device}h{i}', h, 'eth0')
+            router.ip('link', 'set', f'{device}h{i}', 'master', device)
+            h.ip('addr', 'add', f'{network}.{10 + i}/24', 'dev', 'eth0')
+            h.ip('route', 'add', 'default', 'via', f'{network}.1')
             made.append(h)
+        return made
+
+    def home(self, letter, number, hosts, nat='port', box=None):
+        """A home: a router with NAT towards the public network, and hosts on 192.168.NUMBER.0/24 behind it. box: natbox's options."""
+        router = self.host(f'router{letter}')
+        outside = f'{self.wan_net}.{100 + number}'
+        self.join_wan(router, f'{self.wan_net}.{200 + number}' if box is not None else outside)
+        made = self.lan(router, f'192.168.{number}', hosts)
+        if box is not None:
+            self.natbox(router, outside, *box)
+        else:
+            self.nat(router, kind=nat, outside=outside)
+        for h in made:
+            h.router = router
         return made
 
     def read_line(self, process, pattern, log=None, timeout=20):
@@ -274,8 +375,8 @@ class Lab:
 
     def start_hub(self, *argv, port=443):
         log = open(os.path.join(self.dir, 'hub.log'), 'ab')
-        self.hub_process = self.hub_host.spawn(WARREN, '--state', self.hub_host.state, 'hub', '--listen', f'{HUB_IP}:{port}',
-                                               '--name', HUB_IP, *argv, stdout=subprocess.PIPE, stderr=log)
+        self.hub_process = self.hub_host.spawn(WARREN, '--state', self.hub_host.state, 'hub', '--listen', f'{self.hub_ip}:{port}',
+                                               '--name', self.hub_ip, *argv, stdout=subprocess.PIPE, stderr=log)
         self.hub_url = self.read_line(self.hub_process, r'hub ready (https://\S+)', os.path.join(self.dir, 'hub.log')).group(1)
         return self.hub_url
 
@@ -283,12 +384,20 @@ class Lab:
         stop(self.hub_process, sig)
         self.hub_process = None
 
-    def two_homes(self, *third):
+    def two_homes(self, *third, nats=('port', 'port'), boxes=(None, None)):
         """The usual picture: alice behind one NAT, bob (and others) behind another, a hub outside."""
         self.internet()
-        (alice,) = self.home('a', 1, ['alice'])
-        rest = self.home('b', 2, ['bob', *third])
+        (alice,) = self.home('a', 1, ['alice'], nats[0], boxes[0])
+        rest = self.home('b', 2, ['bob', *third], nats[1], boxes[1])
         return (alice, *rest)
+
+    def hub_metric(self, name):
+        text = self.hub_host.run('curl', '-sk', f'https://{self.hub_ip}/metrics').stdout
+        return float(re.search(rf'^{re.escape(name)} (\S+)$', text, re.M).group(1))
+
+    def relayed(self):
+        """Bytes that the hub relayed so far, by TCP and UDP."""
+        return self.hub_metric('warren_hub_relay_bytes_total') + self.hub_metric('warren_hub_udp_bytes_total')
 
 
 def wait_for(what, condition, timeout=10, step=0.02):

@@ -114,13 +114,17 @@ class Client:
 
 
 class Home:
-    def __init__(self, lab):
+    def __init__(self, lab, alone=True, rules=RULES):
+        """alone: with an Internet and a client of its own; else it joins the one that is there."""
         self.lab = lab
-        self.program = build(lab.dir)
-        lab.wan = lab.host('wan')
-        lab.bridge(lab.wan, 'br0')
-        self.outside, self.router, self.inside = lab.host('outside'), lab.host('router'), lab.host('inside')
-        lab.join_wan(self.outside, OUTSIDE)
+        self.router, self.inside = lab.host('router'), lab.host('inside')
+        if alone:
+            self.program = build(lab.dir)
+            lab.wan = lab.host('wan')
+            lab.bridge(lab.wan, 'br0')
+            lab.wan.ip('addr', 'add', f'{lab.wan_net}.1/24', 'dev', 'br0')
+            self.outside = lab.host('outside')
+            lab.join_wan(self.outside, OUTSIDE)
         lab.join_wan(self.router, ROUTER)
         lab.wire(self.router, 'lan0', self.inside, 'eth0')
         self.router.ip('addr', 'add', f'{LAN_ROUTER}/24', 'dev', 'lan0')
@@ -130,7 +134,7 @@ class Home:
         self.router.ip('route', 'add', '224.0.0.0/4', 'dev', 'lan0')
         self.inside.ip('route', 'add', '239.0.0.0/8', 'dev', 'eth0')
         self.router.sh('echo 1 >/proc/sys/net/ipv4/ip_forward')
-        self.router.run('nft', '-f', '-', input=RULES)
+        self.router.run('nft', '-f', '-', input=rules)
         self.daemon = None
 
     def start_daemon(self):
@@ -197,7 +201,7 @@ def mapping_lives(home, client, method):
 @test
 def pcp():
     """PCP: a mapping, a datagram from outside through it, renewal, deletion."""
-    with Lab() as lab:
+    with Lab(wan='9.9.100') as lab:
         home = Home(lab)
         home.start_daemon()
         mapping_lives(home, Client(home, 'pcp'), 'PCP')
@@ -206,7 +210,7 @@ def pcp():
 @test
 def natpmp():
     """The same by NAT-PMP, where PCP's requests are lost."""
-    with Lab() as lab:
+    with Lab(wan='9.9.100') as lab:
         home = Home(lab)
         home.start_daemon()
         mapping_lives(home, Client(home, 'natpmp'), 'NAT-PMP')
@@ -215,7 +219,7 @@ def natpmp():
 @test
 def router_restarts():
     """The router's daemon dies with its rules; its successor's clock gives it away, and everything is mapped again."""
-    with Lab() as lab:
+    with Lab(wan='9.9.100') as lab:
         home = Home(lab)
         home.start_daemon()
         client = Client(home, 'pcp')
@@ -238,7 +242,7 @@ def router_restarts():
 @test
 def nobody_there():
     """A router without port mapping: said in words after four seconds, and UPnP is wanted meanwhile."""
-    with Lab() as lab:
+    with Lab(wan='9.9.100') as lab:
         home = Home(lab)
         client = Client(home, 'pcp')
         start = time.monotonic()
@@ -254,7 +258,7 @@ def upnp():
     """UPnP, by upnpc's hands: what it maps is taken, reachable, and dropped at the end."""
     if not shutil.which('upnpc'):
         return 'upnpc is not installed'
-    with Lab() as lab:
+    with Lab(wan='9.9.100') as lab:
         home = Home(lab)
         home.start_daemon()
         client = Client(home, 'none')

@@ -15,65 +15,10 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab as live  # noqa: E402
+import portmap  # noqa: E402
 import traffic  # noqa: E402
-from lab import LabError, Lab, pings, stop, wait_for  # noqa: E402
-
-TESTS = []
-
-
-def test(f):
-    TESTS.append(f)
-    return f
-
-
-def check(condition, what):
-    if not condition:
-        raise LabError(what)
-
-
-def equal(got, want, what):
-    if got != want:
-        raise LabError(f'{what}: expected {want!r}, got {got!r}')
-
-
-def refused(result, *words):
-    """A command that must fail with exit 1 and one clear line that holds the words."""
-    equal(result.returncode, 1, f'exit code ({result.stdout.strip()} {result.stderr.strip()})')
-    line = result.stderr.strip()
-    check(len(line.splitlines()) == 1, f'one line on stderr, got {line!r}')
-    for w in words:
-        check(re.search(w, line, re.I), f'{w!r} in {line!r}')
-
-
-def device(host):
-    return host.party()['device']
-
-
-def ip(host, i=0):
-    return host.party(i)['ip'].split('/')[0]
-
-
-def connected(host, name):
-    p = host.peer(name)
-    return bool(p) and p['state'] == 'connected'
-
-
-def party_of(lab, *names, uses=None):
-    """A running party: the first of the hosts makes it, the others join by one invite. Returns the invite."""
-    first, rest = names[0], names[1:]
-    lab.start_hub()
-    first.up('--hub', lab.hub_url)
-    first.warren('party', 'create', 'home')
-    invite = first.warren('invite', '--uses', str(uses or max(1, len(rest)))).stdout.strip()
-    for h in rest:
-        h.up()
-        h.warren('join', '-', input=invite)
-    for a in names:
-        for b in names:
-            if a is not b:
-                wait_for(f'{a.name} connected to {b.name}', lambda: connected(a, b.name))
-    return invite
-
+from lab import LabError, Lab, pings, wait_for  # noqa: E402
+from story import TESTS, await_path, check, connected, device, equal, ip, party_of, refused, test  # noqa: E402
 
 @test
 def lan_between_two_homes():
@@ -109,7 +54,7 @@ def lan_between_two_homes():
 
 @test
 def status_tells_all():
-    """status --json has the documented fields, peers are connected over the relay, ping shows the path."""
+    """status --json has the documented fields, peers are connected directly, ping shows the path."""
     with Lab() as lab:
         alice, bob = lab.two_homes()
         party_of(lab, alice, bob)
@@ -123,9 +68,11 @@ def status_tells_all():
         for key in ('id', 'name', 'role', 'ip', 'state', 'path', 'endpoint', 'relay', 'rtt_ms', 'jitter_ms', 'loss', 'tx_bytes',
                     'rx_bytes', 'cipher', 'session_age_s', 'rekeys', 'last_seen'):
             check(key in alice.peer('bob'), f'peers[].{key} in status')
-        equal(alice.peer('bob')['path'], 'ws-relay', 'path')
-        out = alice.warren('ping', 'bob', '-c', '3').stdout
-        equal(len(re.findall(r'ws-relay', out)) >= 3, True, f'path of every reply in {out!r}')
+        await_path(alice, 'bob', 'udp', 2)
+        await_path(bob, 'alice', 'udp', 2)
+        check(alice.peer('bob')['why'].startswith('direct over UDP'), 'the path is told in words')
+        out = alice.warren('ping', 'bob', '-c', '3', '-i', '50').stdout
+        equal(len(re.findall(r'by udp 198\.51\.100\.102:', out)), 3, f'path of every reply in {out!r}')
         for command in (['peers'], ['netcheck'], ['id'], ['party', 'list'], ['party', 'log']):
             json.loads(alice.warren('--json', *command).stdout)
         check('warren_node' in alice.warren('metrics').stdout, 'metrics')
@@ -218,7 +165,7 @@ def changing_networks():
         before = alice.peer('bob')
         cafe = lab.host('routerc')
         lab.join_wan(cafe, '198.51.100.103')
-        lab.nat(cafe, 'lan0')
+        lab.nat(cafe)
         lab.bridge(cafe, 'lan0')
         cafe.ip('addr', 'add', '192.168.3.1/24', 'dev', 'lan0')
         lab.wire(cafe, 'h0', bob, 'wlan0')
@@ -385,25 +332,40 @@ def member_roles():
         refused(bob.warren('kick', 'alice', check=False), 'may|owner')
 
 
+import direct  # noqa: E402,F401  its stories follow those above
+
+
+def portmap_story(story):
+    def run_it():
+        return story() if os.path.exists(portmap.MINIUPNPD) else 'needs miniupnpd'
+    run_it.__name__ = 'portmap_' + story.__name__
+    return run_it
+
+
 def main():
     why = live.can_run()
     wanted = sys.argv[1:]
-    tests = [t for t in TESTS if not wanted or t.__name__ in wanted]
-    failed = 0
+    every = TESTS + [portmap_story(t) for t in portmap.TESTS]
+    unknown = set(wanted) - {t.__name__ for t in every}
+    if unknown:
+        print(f'no story {" ".join(sorted(unknown))}; there are:', *[t.__name__ for t in every], file=sys.stderr)
+        return 2
+    tests = [t for t in every if not wanted or t.__name__ in wanted]
+    failed, began = 0, time.monotonic()
     print(f'1..{len(tests)}', flush=True)
     for n, t in enumerate(tests, 1):
-        if why:
-            print(f'ok {n} - live {t.__name__} # SKIP {why}', flush=True)
-            continue
+        skip = why
         start = time.monotonic()
         try:
-            t()
-            print(f'ok {n} - live {t.__name__} ({time.monotonic() - start:.1f} s)', flush=True)
+            skip = skip or t()
+            done = f'# SKIP {skip}' if skip else f'({time.monotonic() - start:.1f} s)'
+            print(f'ok {n} - live {t.__name__} {done}', flush=True)
         except Exception as e:  # one story's failure must not hide the others'
             failed += 1
-            print(f'not ok {n} - live {t.__name__}: {e}', flush=True)
+            print(f'not ok {n} - live {t.__name__}: ' + str(e).replace('\n', '\n# '), flush=True)
             if not isinstance(e, LabError):
                 traceback.print_exc(file=sys.stdout)
+    print(f'# {time.monotonic() - began:.0f} s in all')
     return 1 if failed else 0
 
 

@@ -2,17 +2,20 @@
 and says `ready` when it listens, so that nothing waits by the clock."""
 import json
 import os
+import re
+import signal
+import subprocess
 
 RECEIVE_FILE = r'''
 import hashlib, socket, sys, time, json
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((sys.argv[1], 7000)); s.listen(1); s.settimeout(60)
 print("ready", flush=True)
-c, _ = s.accept(); c.settimeout(60); h = hashlib.sha256(); n = 0; start = time.monotonic()
+c, _ = s.accept(); c.settimeout(60); h = hashlib.sha256(); n = 0; start = last = time.monotonic(); gap = 0
 while True:
-    b = c.recv(1 << 18)
+    b = c.recv(1 << 18); now = time.monotonic(); gap = max(gap, now - last); last = now
     if not b: break
     h.update(b); n += len(b)
-print(json.dumps({"sha256": h.hexdigest(), "bytes": n, "seconds": time.monotonic() - start}), flush=True)
+print(json.dumps({"sha256": h.hexdigest(), "bytes": n, "seconds": time.monotonic() - start, "gap": gap}), flush=True)
 '''
 SEND_FILE = r'''
 import hashlib, random, socket, sys, json
@@ -57,14 +60,75 @@ def ready(p):
         raise RuntimeError(f'receiver did not come up: {line!r}')
 
 
+class Sending:
+    """A file on its way over TCP."""
+
+    def __init__(self, sender, receiver, address, size, seed=1):
+        self.size = size
+        self.receiver = receiver.python(RECEIVE_FILE, address)
+        ready(self.receiver)
+        self.sender = sender.python(SEND_FILE, address, str(size), str(seed))
+
+    def end(self):
+        """{'sha256', 'bytes', 'seconds', 'gap'} as received (gap: the longest time in which nothing came), and whether the hashes agree."""
+        sent = json.loads(self.sender.communicate(timeout=120)[0] or '{}')
+        got = json.loads(self.receiver.communicate(timeout=120)[0] or '{}')
+        return got, bool(sent) and sent.get('sha256') == got.get('sha256') and got.get('bytes') == self.size
+
+
 def send_file(sender, receiver, address, size, seed=1):
-    """{'sha256', 'bytes', 'seconds'} as received, and whether the hashes agree."""
-    r = receiver.python(RECEIVE_FILE, address)
-    ready(r)
-    s = sender.python(SEND_FILE, address, str(size), str(seed))
-    sent = json.loads(s.communicate(timeout=120)[0] or '{}')
-    got = json.loads(r.communicate(timeout=120)[0] or '{}')
-    return got, bool(sent) and sent.get('sha256') == got.get('sha256') and got.get('bytes') == size
+    return Sending(sender, receiver, address, size, seed).end()
+
+
+class Pinging:
+    """The kernel's ping, every 10 ms, and the gaps in what came back."""
+
+    def __init__(self, host, address, interval=0.01):
+        self.path = os.path.join(host.lab.dir, f'ping.{host.name}.{len(host.lab.processes)}')
+        self.process = host.spawn('ping', '-n', '-D', '-i', str(interval), address, stdout=open(self.path, 'w'), text=True)
+
+    def replies(self):
+        """[(calendar second, sequence number) ...] of those that came back so far."""
+        with open(self.path) as f:
+            return [(float(t), int(n)) for t, n in re.findall(r'^\[([\d.]+)\] .*icmp_seq=(\d+) .*time=', f.read(), re.M)]
+
+    def gap(self, since, until):
+        """The longest time without a reply between the two moments."""
+        at = [since] + [t for t, _ in self.replies() if since < t < until] + [until]
+        return max(b - a for a, b in zip(at, at[1:]))
+
+    def end(self):
+        """(sent, received)"""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(10)
+        with open(self.path) as f:
+            m = re.search(r'(\d+) packets transmitted, (\d+) received', f.read())
+        return int(m.group(1)), int(m.group(2))
+
+
+class Iperf:
+    """iperf3 from one host to another, a figure each 100 ms."""
+
+    def __init__(self, sender, receiver, address, seconds, *options):
+        self.server = receiver.spawn('iperf3', '-s', '-1', '-B', address, '--forceflush', stdout=subprocess.PIPE)
+        receiver.lab.read_line(self.server, 'listening')
+        self.client = sender.spawn('iperf3', '-c', address, '-t', str(seconds), '-i', '0.1', '-J', *options, stdout=subprocess.PIPE,
+                                   text=True)
+
+    def stop(self):
+        self.client.send_signal(signal.SIGINT)
+
+    def end(self, timeout=120):
+        """{'mbit', 'gap' (s without a byte, as the sender sees it), 'retransmits', 'seconds', 'error'}"""
+        r = json.loads(self.client.communicate(timeout=timeout)[0])
+        pieces = [i['sum'] for i in r.get('intervals', [])]
+        gap = longest = 0.0
+        for p in pieces:
+            gap = gap + p['seconds'] if p['bytes'] == 0 else 0.0
+            longest = max(longest, gap)
+        seconds = sum(p['seconds'] for p in pieces) or 1
+        return {'mbit': sum(p['bytes'] for p in pieces) * 8 / seconds / 1e6, 'gap': longest, 'seconds': seconds,
+                'retransmits': sum(p.get('retransmits', 0) for p in pieces), 'error': r.get('error', '')}
 
 
 def send_udp(sender, receivers, to, device_of, port=7001, group='', count=3, text='hello'):
