@@ -424,6 +424,9 @@ static void texts(struct seeds *s)
     seed_text(s, "route4_ours", SEED_REFUSED,
               "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
               "warren0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\n");
+    static const char nul[] = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+                              "fe800000000000000000000000000001 00000400 00000001 00000000 00450003 \0eth0\n";
+    seed_put(s, "route6_nul_in_name", SEED_REFUSED, bytes_of(nul, sizeof nul - 1));
     target(s, "io_ws_upgrade");
     seed_text(s, "answer", SEED_TAKEN,
               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -330,14 +330,21 @@ static void engine_hub(struct seeds *s)
     script_put(s, "silence", &t);
 }
 
-static void relayed(struct script *t, uint8_t kind, struct bytes payload)
+#define PEER_RELAY 9 /* under which the target's other member is known */
+
+static void relayed_from(struct script *t, uint32_t relay, uint8_t kind, struct bytes payload)
 {
     uint8_t p[HS_MESSAGE_MAX];
     struct wr w = wr_of(p, sizeof p);
-    struct relay_frame f = {kind, 9, payload};
+    struct relay_frame f = {kind, relay, payload};
     relay_frame_write(&w, &f);
     seed_must(wr_ok(&w));
     piece(t, 0x10, wr_done(&w));
+}
+
+static void relayed(struct script *t, uint8_t kind, struct bytes payload)
+{
+    relayed_from(t, PEER_RELAY, kind, payload);
 }
 
 static void engine_gone(struct script *t)
@@ -371,6 +378,18 @@ static void engine_hello(struct seeds *s)
     p[w.n - 1] ^= 1;
     relayed(&t, RELAY_CONTROL, wr_done(&w));
     script_put(s, "hello", &t);
+    /* The member has another connection, and its HELLO is the first that is heard of it: new, and again. */
+    p[w.n - 1] ^= 1;
+    script_open(&t);
+    engine_gone(&t);
+    for (uint32_t i = 1; i < 4; i++)
+        relayed_from(&t, PEER_RELAY + (i + 1) / 2, RELAY_CONTROL, wr_done(&w));
+    script_put(s, "hello_from_elsewhere", &t);
+    script_open(&t);
+    engine_gone(&t);
+    for (uint32_t i = 0; i < 3; i++)
+        relayed_from(&t, PEER_RELAY + i, RELAY_CONTROL, wr_done(&w));
+    script_put(s, "hello_moves", &t);
     sign_key_free(ours);
     sign_key_free(theirs);
 }

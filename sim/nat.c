@@ -7,6 +7,7 @@
 
 #define LIFETIME_USUAL        (120 * SEC)
 #define STREAM_LIFETIME_USUAL (2 * HOUR)
+#define STREAM_OPENING        (4 * MINUTE) /* until something is answered (RFC 5382 REQ-5) */
 #define PORT_FIRST            1024
 
 void nat_init(struct nat *n, const struct nat_config *c, const struct sim_addr *outside)
@@ -153,7 +154,8 @@ static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind,
 
 static void remember(struct nat *n, struct nat_mapping *m, const struct sim_addr *to, usec_t now)
 {
-    m->expires = now + life(n, m->proto);
+    bool opening = m->proto == NAT_STREAM && !m->answered;
+    m->expires = now + (opening ? usec_min(STREAM_OPENING, life(n, m->proto)) : life(n, m->proto));
     struct nat_remote *r = find_remote(m, NAT_ADDRESS_PORT, to, now);
     if (!r)
         r = &m->remotes[m->next_remote++ % NAT_REMOTES_MAX];
@@ -238,6 +240,7 @@ enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_ad
     struct nat_remote *r = find_remote(m, kind, from, now);
     if (!r && kind != NAT_ENDPOINT)
         return verdict(n, NAT_FILTERED);
+    m->answered = true;
     if (n->config.refresh_inbound || proto == NAT_STREAM) {
         m->expires = now + life(n, proto);
         if (r)

@@ -50,6 +50,7 @@ struct nat_mapping {
     struct sim_addr inside;
     struct sim_addr remote; /* the part that the mapping depends on, the rest zero */
     uint16_t port;          /* outside */
+    bool answered;          /* something came in by it */
     usec_t expires;
     struct nat_remote remotes[NAT_REMOTES_MAX];
     uint8_t next_remote;

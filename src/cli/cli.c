@@ -88,6 +88,13 @@ static const struct command commands[] = {
      "name.\n\n"
      "  $ warren ping anna -c 5\n",
      ping_options, 1, 1, false, run_ping},
+    {"route", "PEER [--via A,B,C | --auto | --off] [--party PARTY]", "send to a peer over other members",
+     "Packets to PEER go over the members named with --via (one to three, the nearest to us first), or with\n"
+     "--auto over those that the node finds best, even where there is a better path. They have to run with\n"
+     "the limit relay-for-members, and learn nothing but who their neighbours on the way are. --off ends\n"
+     "it; without any of them the command shows what is chosen.\n\n"
+     "  $ warren route anna --via bob,carl\n",
+     route_options, 1, 1, false, run_route},
     {"netcheck", "", "find out what this network allows",
      "Tells how the hub sees this machine and what that means for direct connections.\n\n"
      "  $ warren netcheck\n",

@@ -70,13 +70,14 @@ int run_rename(struct cli *c, const struct args *a);
 int run_status(struct cli *c, const struct args *a);
 int run_peers(struct cli *c, const struct args *a);
 int run_ping(struct cli *c, const struct args *a);
+int run_route(struct cli *c, const struct args *a);
 int run_netcheck(struct cli *c, const struct args *a);
 int run_id(struct cli *c, const struct args *a);
 int run_metrics(struct cli *c, const struct args *a);
 int run_debug(struct cli *c, const struct args *a);
 
 extern const struct option hub_options[], up_options[], party_options[], invite_options[], kick_options[],
-    role_options[], rename_options[], status_options[], ping_options[];
+    role_options[], rename_options[], status_options[], ping_options[], route_options[];
 /* The limits of `hub` and `up` for their help. */
 void hub_limits_help(FILE *out);
 void up_limits_help(FILE *out);

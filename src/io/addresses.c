@@ -87,7 +87,7 @@ static bool hex16(struct bytes f, uint8_t out[16])
 
 static bool name_of(struct bytes f, char out[ADDRESSES_INTERFACE_CAP])
 {
-    if (f.n == 0 || f.n >= ADDRESSES_INTERFACE_CAP)
+    if (f.n == 0 || f.n >= ADDRESSES_INTERFACE_CAP || memchr(f.p, 0, f.n))
         return false;
     memcpy(out, f.p, f.n);
     out[f.n] = 0;

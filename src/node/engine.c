@@ -206,7 +206,8 @@ void node_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, size_t le
 
 static void wake_again(struct node *n)
 {
-    usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), usec_min(requests_wake(n), relaying_wake(n)));
+    usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), requests_wake(n));
+    wake = usec_min(wake, relaying_wake(n));
     for (size_t i = 0; i < n->party_count; i++)
         wake = usec_min(wake, np_wake(n->parties[i]));
     for (size_t i = 0; i < n->peer_slots; i++)

@@ -1,7 +1,8 @@
 /* What the parts of the engine share (engine.c and its neighbours); nobody else includes this. One file per
  * noun: link (hub_link.c), queue of outputs (outputs.c), peers and their sessions (peers.c, handshakes.c,
  * messages.c), parties and their logs (parties.c, log_sync.c), requests of people (requests.c, changes.c,
- * joining.c, looking.c), what is shown (status.c, metrics.c). */
+ * joining.c, looking.c), what is shown (status.c, whys.c,
+ * netcheck.c, metrics.c). */
 #ifndef WARREN_NODE_ENGINE_INT_H
 #define WARREN_NODE_ENGINE_INT_H
 
@@ -287,8 +288,8 @@ struct node_peer {
     struct paths *paths;
     struct way *ways; /* WAYS_MAX of them, or NULL */
     uint32_t next_way;
-    usec_t way_at;         /* when ways_tick has something to do */
-    struct direct *direct; /* direct.c; NULL: nothing was tried */
+    usec_t way_at;             /* when ways_tick has something to do */
+    struct direct *direct;     /* direct.c; NULL: nothing was tried */
     struct indirect *indirect; /* relays.c: as a relay, and over relays; NULL: neither */
     bool resuming, doomed;
     usec_t start_at; /* next try of a handshake or RESUME; USEC_NEVER none */

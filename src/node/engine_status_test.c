@@ -234,7 +234,7 @@ static void test_ping_tells_of_changes(void **state)
     lab_party(l, 2);
     struct host *h = &l->hosts[0];
     struct node_peer *p = peer_by_id(h->n, node_id(l->hosts[1].n));
-    static const char rq[] = "{\"cmd\":\"ping\",\"peer\":\"ben\",\"count\":2,\"interval_ms\":1000}";
+    static const char rq[] = "{\"cmd\":\"ping\",\"peer\":\"ben\",\"count\":2,\"interval_ms\":500}";
     json_decref(h->replies);
     h->replies = json_array();
     h->final = false;
@@ -245,7 +245,7 @@ static void test_ping_tells_of_changes(void **state)
     assert_string_equal(field(first, "path"), "ws-relay");
     assert_true(json_number_value(json_object_get(first, "path_after_ms")) == 0.0);
     struct way *w = direct_way(l, p, 1000, 5 * MSEC);
-    lab_run(l, 700 * MSEC);
+    lab_run(l, 203 * MSEC);
     const struct ping_sent *s = &h->n->requests[0]->ping->under_way[1];
     assert_int_equal(s->seq, 2);
     ping_answered(h->n, p, w->id, s->nonce, l->now);

@@ -248,8 +248,9 @@ void cmd_debug_dump(struct node *n, uint32_t id, const json_t *rq, usec_t now)
                              (int)l->failures, "text_bytes", (json_int_t)l->text_bytes, "control_bytes",
                              (json_int_t)l->control.n, "data_bytes", (json_int_t)l->data.used);
     reply_ok(n, id,
-             json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "status", status_json(n, now), "link", link,
-                       "circuits", circuits_json(n, now), "peers", peers, "counters", counters, "limits", dump_limits(n), "uptime_s",
+             json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "status", status_json(n, now), "link",
+                       link, "circuits", circuits_json(n, now), "peers", peers, "counters", counters,
+                       "limits", dump_limits(n), "uptime_s",
                        (json_int_t)(usec_since(now, n->started_at) / SEC), "requests",
                        (json_int_t)n->request_count),
              0);

@@ -239,7 +239,7 @@ static void kinds_sum(const struct node *n, struct kind_sum sum[PATH_KIND_COUNT]
         const struct node_peer *p = n->peers[i];
         if (!p || p->doomed || !p->cur || !p->paths)
             continue;
-        if (paths_best(p->paths, &(uint32_t){0}, &kind))
+        if (peer_best(p, &(uint32_t){0}, &kind))
             sum[kind].connections++;
         for (size_t k = 0; k < paths_count(p->paths); k++) {
             if (!paths_stats_at(p->paths, k, &st) || !st.alive)

@@ -203,7 +203,8 @@ static void relay_ways_close(struct node *n, struct node_peer *p, usec_t now)
     w = way_by_id(p, WAY_UDP_RELAY);
     if (w)
         way_close(n, p, w, now);
-    if (p->next && p->next->via.via == PATH_WS_RELAY)
+    /* But not the handshake that brought the new index. */
+    if (p->next && p->next->via.via == PATH_WS_RELAY && p->next->via.number != p->relay)
         session_drop_slot(n, &p->next);
     p->resuming = false;
 }

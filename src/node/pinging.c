@@ -119,7 +119,7 @@ static json_t *reply_json(const struct node *n, const struct node_peer *p, uint3
     const struct way *w = way_by_id(p, path);
     char at[WHY_TRIED_CAP / 2] = "";
     if (w)
-        way_text(n, p, w, at, sizeof at);
+        way_text(n, w, at, sizeof at);
     usec_t since = p->on_way == path ? p->on_since : now;
     return json_pack("{s:s, s:o, s:f}", "path", path_kind_name(w ? w->kind : PATH_NONE), "endpoint",
                      w ? text_json(at) : json_null(), "path_after_ms",

@@ -444,19 +444,24 @@ static usec_t search_when(struct node *n, struct node_peer *p, const struct hard
     return 0;
 }
 
+/* Whether the mapping depends on the address cannot be seen from a hub with one: it is told as if it did not,
+ * and so taken here. */
 static struct hard_nat nat_ours(const struct node *n)
 {
     struct nat_behaviour b;
     if (n->underlay->nat64.outside.family != 0)
         return (struct hard_nat){.mapping = HARD_EASY, .mapped = n->underlay->nat64.outside};
     underlay_behaviour(n, 4, &b);
-    return hard_nat_of(&b);
+    struct hard_nat ours = hard_nat_of(&b);
+    if (b.mapping == NAT_DEPENDS_NOT_PORT && ours.mapped.family != 0)
+        ours.mapping = HARD_EASY;
+    return ours;
 }
 
 void search_soon(struct node *n, struct node_peer *p, usec_t now)
 {
     struct direct *d = p->direct;
-    if (!d || !d->ice || d->searches > 0)
+    if (!d || !d->ice || (d->searches > 0 && d->search_at != USEC_NEVER))
         return;
     d->search_at = d->began_at + SEARCH_AFTER + (ice_controlling(d->ice) ? 0 : SEARCH_YIELD);
     if (d->search_at < now)
@@ -474,9 +479,15 @@ void search_look(struct node *n, struct node_peer *p, usec_t now)
         return;
     struct hard_nat ours = nat_ours(n), theirs = nat_told(&d->theirs);
     usec_t when = search_when(n, p, &ours, &theirs, now);
-    if (when == 0 && search_new(n, p, &ours, &theirs, true, now))
-        search_pump(n, now);
-    d->search_at = when == 0 ? USEC_NEVER : when;
+    if (when == 0) {
+        when = now + SEARCH_LOOK;
+        if (search_new(n, p, &ours, &theirs, true, now)) {
+            d->search_at = USEC_NEVER;
+            search_pump(n, now);
+            return;
+        }
+    }
+    d->search_at = when;
     node_due(n, d->search_at);
 }
 

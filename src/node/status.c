@@ -129,7 +129,7 @@ static json_t *paths_json(const struct node *n, const struct node_peer *p)
         char at[WHY_TRIED_CAP / 2] = "";
         json_t *o = json_object();
         if (w)
-            way_text(n, p, w, at, sizeof at);
+            way_text(n, w, at, sizeof at);
         put_stats(o, &st);
         json_object_set_new(o, "endpoint", w ? text_json(at) : json_null());
         json_object_set_new(o, "alive", json_boolean(st.alive));
@@ -157,11 +157,9 @@ static void put_path(json_t *o, const struct node *n, const struct node_peer *p)
     bool best = p && p->cur && p->paths && peer_best(p, &id, &kind) && paths_stats(p->paths, id, &st);
     bool any = best || (p && p->cur && p->paths && paths_stats_at(p->paths, 0, &st));
     const struct way *w = any ? way_by_id(p, st.id) : NULL;
-    char at[4 * NAME_CAP] = "";
-    if (w && w->at.via == PATH_MULTI_HOP)
-        circuit_relays_text(n, w->at.number, at, sizeof at);
-    else if (w)
-        way_text(n, p, w, at, sizeof at);
+    char at[WHY_TRIED_CAP / 2] = "";
+    if (w)
+        way_text(n, w, at, sizeof at);
     put_stats(o, &st);
     bool direct = path_is_direct(st.kind);
     json_object_set_new(o, "endpoint", w && direct ? text_json(at) : json_null());

@@ -139,7 +139,7 @@ void pair_facts_collect(struct pair_facts *f, const struct node *n, const struct
     f->tries = p->tries;
     f->again = p->start_at == USEC_NEVER ? USEC_NEVER : usec_since(p->start_at, now);
     f->since = node_unix(n, p->on_since);
-    if (p->paths && paths_best(p->paths, &id, &f->kind) && paths_stats(p->paths, id, &st)) {
+    if (p->paths && peer_best(p, &id, &f->kind) && paths_stats(p->paths, id, &st)) {
         const struct way *w = way_by_id(p, id);
         f->loss = st.loss;
         f->family = w ? w->at.addr.family : 0;
@@ -365,31 +365,9 @@ void pair_why(char out[WHY_CAP], const struct pair_facts *f)
 
 /* ---- Where ways lead. */
 
-static const char *name_of(const struct node *n, const uint8_t id[NODE_ID_LEN])
+void way_text(const struct node *n, const struct way *w, char *out, size_t cap)
 {
-    for (size_t i = 0; i < n->party_count; i++) {
-        const struct node_party *np = n->parties[i];
-        const struct party_member *m = np->state == NP_ACTIVE ? party_member(np->log, id) : NULL;
-        if (m)
-            return m->name;
-    }
-    return "?";
-}
-
-/* "anna, ben": those that our circuit to it goes over. */
-static void relays_text(const struct node *n, const struct indirect *r, char *out, size_t cap)
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < r->relays && used < cap; i++)
-        used += (size_t)snprintf(out + used, cap - used, "%s%s", i > 0 ? ", " : "", name_of(n, r->relay[i]));
-}
-
-void way_text(const struct node *n, const struct node_peer *p, const struct way *w, char *out, size_t cap)
-{
-    if (w->at.via == PATH_MULTI_HOP && p->indirect && p->indirect->way == w->id && p->indirect->relays > 0)
-        relays_text(n, p->indirect, out, cap);
-    else
+    if (w->at.via != PATH_MULTI_HOP || !circuit_relays_text(n, w->at.number, out, cap))
         origin_text(n, &w->at, out, cap);
 }
 
@@ -453,11 +431,10 @@ static void tried_circuit(struct lines *l, const struct node *n, const struct in
     char over[WHY_TRIED_CAP / 2];
     if (!r || (r->circuit == 0 && r->failures == 0))
         return;
-    relays_text(n, r, over, sizeof over);
-    if (r->circuit != 0)
+    if (r->circuit != 0 && circuit_relays_text(n, r->circuit, over, sizeof over))
         line_put(l, "over %s: %s", over, r->way != 0 ? "works" : "being built");
     else
-        line_put(l, "over other members: failed %u times", r->failures);
+        line_put(l, "over other members: %s", r->circuit != 0 ? "being built" : "failed");
 }
 
 static void tried_relay(struct lines *l, const struct node *n, const struct node_peer *p)

@@ -53,9 +53,8 @@ void pair_why(char out[WHY_CAP], const struct pair_facts *f);
 /* What was tried for a direct path and what came of it, one line each; the number of them. */
 size_t pair_tried(char out[WHY_TRIED_MAX][WHY_TRIED_CAP], const struct node *n, const struct node_peer *p,
                   usec_t now);
-/* Where a way leads, for people: as origin_text, but the members that a circuit of ours goes over by their
- * names. */
-void way_text(const struct node *n, const struct node_peer *p, const struct way *w, char *out, size_t cap);
+/* Where a way leads, for people: as origin_text, but of a circuit the members that it goes over. */
+void way_text(const struct node *n, const struct way *w, char *out, size_t cap);
 /* "2027-01-15 08:00:00 UTC" */
 void time_text(char out[WHY_TIME_CAP], uint64_t unix_s);
 

@@ -18,7 +18,22 @@
 #define IDS     6
 
 /* ANEW: a doubt that starts the clocks again, DOUBTED: one that does not, ASKED: one of a dead path. */
-enum what { SENT, RECEIVED, PROBE, ANSWER, DIED, REVIVED, PADDED, PASSED, GIVEN, LEFT, ANEW, DOUBTED, ASKED };
+enum what {
+    SENT,
+    RECEIVED,
+    PROBE,
+    ANSWER,
+    DIED,
+    REVIVED,
+    PADDED,
+    PASSED,
+    GIVEN,
+    LEFT,
+    ANEW,
+    DOUBTED,
+    ASKED,
+    SPOKE
+};
 struct entry {
     enum what what;
     usec_t at;
@@ -109,7 +124,7 @@ static size_t after_last(const struct twin_path *t, unsigned mask)
 
 #define ANSWERS (1u << ANSWER | 1u << PASSED)
 #define HEARD   (ANSWERS | 1u << RECEIVED | 1u << DIED | 1u << ANEW)
-#define ASKS    (1u << ANEW | 1u << DOUBTED | 1u << ASKED)
+#define ASKS    (1u << ANEW | 1u << DOUBTED | 1u << ASKED | 1u << SPOKE)
 
 /* The first thing sent since the last sign of life, 0 if none; and the probes since then. */
 static usec_t unheard(const struct twin_path *t, unsigned *probes)
@@ -653,6 +668,8 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
     } else if (dice < 80) {
         paths_received(p, id, now);
         note(t, RECEIVED, now);
+        if (!is_alive(t) && now >= last_probe(t) + spacing(t))
+            note(t, SPOKE, now); /* what is dead is asked */
     } else if (dice < 140) {
         answer_one(w, p, t, rng, now);
     } else if (dice < 180) {

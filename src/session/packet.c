@@ -141,7 +141,7 @@ enum session_drop packet_input(struct session *s, uint8_t *p, size_t n, usec_t n
     replay_mark(&o.k->window, o.counter);
     o.k->opened++;
     o.k->opened_bytes += o.payload.n + INNER_HEADER_LEN;
-    bool data = o.inner.kind == INNER_FRAME || o.inner.kind == INNER_PACKET;
+    bool data = o.inner.kind == INNER_FRAME || o.inner.kind == INNER_PACKET || o.inner.kind == INNER_CELL;
     if (data) {
         o.k->used = true;
         s->info.rx_packets++;

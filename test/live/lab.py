@@ -393,7 +393,8 @@ class Lab:
 
     def hub_metric(self, name):
         text = self.hub_host.run('curl', '-sk', f'https://{self.hub_ip}/metrics').stdout
-        return float(re.search(rf'^{re.escape(name)} (\S+)$', text, re.M).group(1))
+        m = re.search(rf'^{re.escape(name)} (\S+)$', text, re.M)
+        return float(m.group(1)) if m else 0.0
 
     def relayed(self):
         """Bytes that the hub relayed so far, by TCP and UDP."""

@@ -1,5 +1,7 @@
 """What the live stories share: the list of them, checks, and a party of running nodes."""
+import functools
 import re
+import shutil
 
 from lab import LabError, wait_for
 
@@ -9,6 +11,17 @@ TESTS = []
 def test(f):
     TESTS.append(f)
     return f
+
+
+def needs(*programs):
+    """A story that is skipped where one of these is not installed."""
+    def of(f):
+        @functools.wraps(f)
+        def run_it():
+            missing = [p for p in programs if not shutil.which(p)]
+            return f'needs {" and ".join(missing)}' if missing else f()
+        return run_it
+    return of
 
 
 def check(condition, what):

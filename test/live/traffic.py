@@ -110,10 +110,10 @@ class Iperf:
     """iperf3 from one host to another, a figure each 100 ms."""
 
     def __init__(self, sender, receiver, address, seconds, *options):
-        self.server = receiver.spawn('iperf3', '-s', '-1', '-B', address, '--forceflush', stdout=subprocess.PIPE)
+        self.server = receiver.spawn('iperf3', '-s', '-1', '-B', address, '--forceflush', stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         receiver.lab.read_line(self.server, 'listening')
         self.client = sender.spawn('iperf3', '-c', address, '-t', str(seconds), '-i', '0.1', '-J', *options, stdout=subprocess.PIPE,
-                                   text=True)
+                                   stderr=subprocess.DEVNULL, text=True)
 
     def stop(self):
         self.client.send_signal(signal.SIGINT)

@@ -9,7 +9,8 @@ static const struct nat_config port_restricted = {
 static void two_homes(const struct nat_config *a, const struct nat_config *b)
 {
     world->direct = world->reordering_allowed = true;
-    struct site *home_a = site_home(world->net, NULL, "home-a", a), *home_b = site_home(world->net, NULL, "home-b", b);
+    struct site *home_a = site_home(world->net, NULL, "home-a", a),
+                *home_b = site_home(world->net, NULL, "home-b", b);
     ann = founder_at(home_a, "ann");
     bob = machine_at(home_b, "bob", NULL);
     create(ann, "lan");
@@ -28,7 +29,6 @@ SCENARIO(two_homes_find_each_other)
     WITHIN(1 * SEC, direct());
     STAYS(30 * SEC, direct() && sees(ann, bob) && sees(bob, ann));
 }
-
 
 int main(void)
 {

@@ -124,6 +124,27 @@ SCENARIO(udp_that_works_again_takes_the_traffic_and_the_stream_goes)
     EXPECT(on(PATH_UDP));
 }
 
+/* On one link nothing needs to be punched, so each end's dial makes a stream of its own. */
+SCENARIO(of_two_streams_one_stays)
+{
+    cut = false;
+    world->direct = world->reordering_allowed = true;
+    world->net->tap = wires;
+    udp_too = true;
+    home_a = site_home(world->net, NULL, "home-a", &no_udp);
+    ann = founder_at(home_a, "ann");
+    bob = machine_at(home_a, "bob", NULL);
+    create(ann, "lan");
+    everybody_joins(ann);
+    WITHIN(10 * SEC, on(PATH_TLS));
+    WITHIN(300 * MSEC, both_see());
+    STAYS(6 * SEC, on(PATH_TLS) && both_see());
+    EXPECT(metric(ann, "warren_node_streams_up_total") == 2 &&
+           metric(bob, "warren_node_streams_up_total") == 2);
+    EXPECT(node_host_logged(ann, "stream-closed") != node_host_logged(bob, "stream-closed"));
+    STAYS(60 * SEC, on(PATH_TLS) && both_see());
+}
+
 /* Bob's private address is somebody else's in Ann's home. */
 SCENARIO(another_key_at_the_address_is_refused)
 {
@@ -156,6 +177,7 @@ int main(void)
         STORY(where_udp_works_nobody_dials),
         STORY(the_stream_stalls_and_the_relay_takes_over_within_a_second),
         STORY(udp_that_works_again_takes_the_traffic_and_the_stream_goes),
+        STORY(of_two_streams_one_stays),
         STORY(another_key_at_the_address_is_refused),
     };
     return cmocka_run_group_tests(stories, NULL, NULL);

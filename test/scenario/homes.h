@@ -32,8 +32,8 @@ static inline bool wires_tap(void *arg, struct host *h, struct packet *p)
     bool is_ann = h == w->ann->host;
     if (!is_ann && h != w->bob->host)
         return true;
-    if (p->proto != NAT_UDP)
-        return !w->cut_streams;
+    if (p->proto != NAT_UDP) /* direct streams have scenarios of their own */
+        return for_hub(p) && !w->cut_streams;
     if (for_hub(p)) {
         p->held += w->slow_hub_udp;
         return !w->cut_hub_udp;

@@ -65,6 +65,15 @@ SCENARIO(neighbours_find_each_other_without_a_hub)
            2);
 }
 
+SCENARIO(also_those_who_have_nothing_to_say)
+{
+    one_home(true);
+    night();
+    node_host_start(ann);
+    node_host_start(bob);
+    WITHIN(3 * SEC, connected(ann, bob) && connected(bob, ann));
+}
+
 SCENARIO(who_comes_later_is_found)
 {
     one_home(true);
@@ -232,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest stories[] = {
         STORY(neighbours_find_each_other_without_a_hub),
+        STORY(also_those_who_have_nothing_to_say),
         STORY(who_comes_later_is_found),
         STORY(the_neighbours_talk_on_when_the_hub_is_gone),
         STORY(a_restarted_neighbour_is_found_again_without_a_hub),

@@ -71,7 +71,8 @@ static inline bool both_on(struct node_host *a, struct node_host *b, enum path_k
 
 static inline bool both_see(struct node_host *a, struct node_host *b)
 {
-    return sees(a, b) & sees(b, a);
+    bool there = sees(a, b), back = sees(b, a); /* both are asked: asking begins the pings */
+    return there && back;
 }
 
 static inline bool is_direct(struct node_host *a, struct node_host *b)

@@ -86,8 +86,7 @@ static void a_bad_day(unsigned day)
     WITHIN(150 * SEC, everybody_connected());
     WITHIN(10 * SEC, everybody_sees_everybody());
     for (size_t i = 0; i < NODES; i++)
-        EXPECT(world->party->member[i] ? device_of(nodes[i]) != NULL
-                                       : !device_of(nodes[i]));
+        EXPECT(world->party->member[i] ? device_of(nodes[i]) != NULL : !device_of(nodes[i]));
 }
 
 SCENARIO(first_day)
