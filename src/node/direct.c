@@ -7,8 +7,10 @@
 
 #include "node/underlay_int.h"
 
-#define DIRECT_RETRY   (60 * SEC)  /* while a relay carries the traffic */
-#define DIRECT_TURN     (4 * SEC)   /* then the session's initiator asks a TURN server, its responder after twice that */
+#define DIRECT_RETRY (60 * SEC) /* while a relay carries the traffic */
+#define DIRECT_TURN                                                                                          \
+    (4 * SEC)            /* then the session's initiator asks a TURN server, its responder after twice that */
+#define DIRECT_LONELY  4 /* doublings of that while no path leads to the peer */
 #define DIRECT_AGAIN   (1 * SEC)   /* between two beginnings, whatever happens */
 #define DIRECT_REFUSED (600 * SEC) /* after the peer said that it wants none */
 #define DIRECT_KEEP    (15 * SEC)  /* an agent that has done its work still answers for so long */
@@ -18,8 +20,7 @@
 static bool direct_allowed(const struct node *n)
 {
     const struct underlay *u = n->underlay;
-    return n->limits.direct && u->known &&
-           (u->main4.port != 0 || u->main6.port != 0 || u->tcp_port != 0);
+    return n->limits.direct && u->known && (u->main4.port != 0 || u->main6.port != 0 || u->tcp_port != 0);
 }
 
 bool path_is_direct(enum path_kind k)
@@ -205,7 +206,8 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
     d->generation = generation;
     d->ice = ice_new(&c, now);
     d->began_at = now;
-    d->retry_at = now + DIRECT_RETRY - DIRECT_RETRY / 8 + rng_below(&n->rng, DIRECT_RETRY / 4);
+    usec_t retry = (usec_t)DIRECT_RETRY << d->lonely;
+    d->retry_at = now + retry - retry / 8 + rng_below(&n->rng, retry / 4);
     d->failed = false;
     retry_settled(n, d, false);
     d->retrying = d->attempts > 0;
@@ -476,6 +478,11 @@ void direct_way_proven(struct node *n, struct node_peer *p, struct way *w, usec_
     struct direct *d = p->direct;
     if (w->at.via == PATH_WS_RELAY)
         relay_way_wish(n, p, now);
+    if (d && d->lonely > 0 && origin_reliable(&w->at)) { /* it is back */
+        d->lonely = 0;
+        if (!direct_udp_alive(p))
+            restart(n, p, now);
+    }
     if (!d || !path_is_direct(w->kind))
         return;
     retry_settled(n, d, true);
@@ -530,6 +537,11 @@ void direct_tick(struct node *n, struct node_peer *p, usec_t now)
     }
     if (d->retry_at > now)
         return;
+    /* A peer that nothing leads to sleeps, or its hub does: it is looked for more and more rarely. */
+    if (peer_connected(p))
+        d->lonely = 0;
+    else if (d->lonely < DIRECT_LONELY)
+        d->lonely++;
     d->retry_at = USEC_NEVER;
     if (!direct_udp_alive(p))
         restart(n, p, now);

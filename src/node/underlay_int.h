@@ -60,8 +60,8 @@ struct underlay {
     struct discover *discover; /* NULL: no server to ask */
     bool gathered;             /* STUN answered, or there is none to wait for */
     usec_t gather_until;
-    struct mapping *mapping; /* mapping.c */
-    struct turning *turning; /* turning.c */
+    struct mapping *mapping;            /* mapping.c */
+    struct turning *turning;            /* turning.c */
     struct net_addr mapped, mapped_tcp; /* by the router; family 0: not */
     struct net_addr mapped_near;        /* the same where the router's own outside is not the Internet */
     uint16_t tcp_port;                  /* of the TLS listener; 0: none */
@@ -76,7 +76,7 @@ struct underlay {
         uint8_t txid[STUN_TXID_LEN];
         usec_t at;
         unsigned tries;
-    } nat64; /* nat64.c */
+    } nat64;                      /* nat64.c */
     enum nat_depends nat_mapping; /* as peers were told while the rest was not known yet */
     enum nat_port_choice nat_ports;
     int nat_delta;
@@ -105,21 +105,21 @@ bool udp_bind_input(struct node *n, const struct net_addr *from, uint8_t *p, siz
 void udp_bind_tick(struct node *n, usec_t now);
 
 /* streams.c: TLS streams to and from other nodes, as an origin {PATH_TLS, number, address}. */
-#define STREAMS_MAX          64 /* dialled and accepted together */
-#define STREAMS_COMERS       48 /* of them, accepted: dials always have room */
-#define STREAMS_UNCLAIMED    16 /* accepted, and nobody has proved himself: then the oldest goes */
-#define STREAMS_PER_PEER     2  /* proven ones; the node with the smaller id keeps one of them */
-#define STREAMS_NAMED        4  /* of one peer, proven or not, that came to us */
-#define STREAM_DIALS_MAX     8  /* addresses in one round */
-#define STREAM_NUMBER_END    0x40000000u /* ours are 1 to here; from here to NODE_STREAM_ACCEPTED: TURN */
-#define STREAM_DIAL_EACH     (250 * MSEC)
-#define STREAM_DIAL_AFTER    (1500 * MSEC) /* a pair without a direct path */
-#define STREAM_DIAL_BLOCKED  (100 * MSEC)  /* the same where UDP is blocked at one end */
-#define STREAM_OPEN          (15 * SEC)    /* for a dial; the edge gives up before */
-#define STREAM_CLAIM         (10 * SEC)    /* for somebody to prove himself on an accepted one */
-#define STREAM_PROVE         (30 * SEC)    /* from then on, for its way to be proven */
-#define STREAM_RETIRE        (2 * SEC)     /* one that is not used any more still brings what is under way */
-#define STREAM_UDP_BETTER    (60 * SEC)    /* a direct UDP path carries for so long: the streams go */
+#define STREAMS_MAX         64          /* dialled and accepted together */
+#define STREAMS_COMERS      48          /* of them, accepted: dials always have room */
+#define STREAMS_UNCLAIMED   16          /* accepted, and nobody has proved himself: then the oldest goes */
+#define STREAMS_PER_PEER    2           /* proven ones; the node with the smaller id keeps one of them */
+#define STREAMS_NAMED       4           /* of one peer, proven or not, that came to us */
+#define STREAM_DIALS_MAX    8           /* addresses in one round */
+#define STREAM_NUMBER_END   0x40000000u /* ours are 1 to here; from here to NODE_STREAM_ACCEPTED: TURN */
+#define STREAM_DIAL_EACH    (250 * MSEC)
+#define STREAM_DIAL_AFTER   (1500 * MSEC) /* a pair without a direct path */
+#define STREAM_DIAL_BLOCKED (100 * MSEC)  /* the same where UDP is blocked at one end */
+#define STREAM_OPEN         (15 * SEC)    /* for a dial; the edge gives up before */
+#define STREAM_CLAIM        (10 * SEC)    /* for somebody to prove himself on an accepted one */
+#define STREAM_PROVE        (30 * SEC)    /* from then on, for its way to be proven */
+#define STREAM_RETIRE       (2 * SEC)     /* one that is not used any more still brings what is under way */
+#define STREAM_UDP_BETTER   (60 * SEC)    /* a direct UDP path carries for so long: the streams go */
 struct dialling {
     usec_t at; /* of the next one; USEC_NEVER: none */
     struct net_addr tried[STREAM_DIALS_MAX];
@@ -144,15 +144,16 @@ usec_t streams_wake(const struct node *n);
 void streams_tick(struct node *n, usec_t now);
 
 /* lan.c */
-#define LAN_FOUND_MAX    256
-#define LAN_YIELD        (1 * SEC)  /* the node with the larger id leaves the first try to the other */
-#define LAN_RETRY        (1 * SEC)  /* between tries, doubled to: */
-#define LAN_RETRY_MAX    (60 * SEC)
-#define LAN_REOPEN       (60 * SEC) /* sockets that could not be had */
+#define LAN_FOUND_MAX 256
+#define LAN_YIELD     (1 * SEC) /* the node with the larger id leaves the first try to the other */
+#define LAN_RETRY     (1 * SEC) /* between tries, doubled to: */
+#define LAN_RETRY_MAX (60 * SEC)
+#define LAN_REOPEN    (60 * SEC) /* sockets that could not be had */
 int lan_init(struct node *n, usec_t now);
 void lan_done(struct node *n);
 void lan_start(struct node *n, usec_t now);
-bool lan_opened(struct node *n, uint32_t socket, uint16_t port, usec_t now); /* false: not one of its sockets */
+bool lan_opened(struct node *n, uint32_t socket, uint16_t port,
+                usec_t now); /* false: not one of its sockets */
 bool lan_input(struct node *n, uint32_t socket, const struct net_addr *from, struct bytes in, usec_t now);
 void lan_ports(struct node *n, usec_t now);
 void lan_network_changed(struct node *n, usec_t now);
@@ -162,10 +163,12 @@ void lan_tick(struct node *n, usec_t now);
 /* mapping.c: the router's help */
 int mapping_init(struct node *n);
 void mapping_done(struct node *n);
-void mapping_look(struct node *n, bool changed, usec_t now); /* sockets, addresses or wishes may have changed */
+void mapping_look(struct node *n, bool changed,
+                  usec_t now); /* sockets, addresses or wishes may have changed */
 bool mapping_opened(struct node *n, uint32_t socket, uint16_t port, usec_t now); /* false: not its socket */
 bool mapping_input(struct node *n, uint32_t socket, const struct net_addr *from, struct bytes in, usec_t now);
-bool mapping_status(const struct node *n, enum portmap_kind kind, usec_t now, struct portmap_status *s); /* false: no router */
+bool mapping_status(const struct node *n, enum portmap_kind kind, usec_t now,
+                    struct portmap_status *s); /* false: no router */
 usec_t mapping_wake(const struct node *n);
 void mapping_tick(struct node *n, usec_t now);
 
@@ -177,7 +180,8 @@ void turning_welcome(struct node *n, const struct signal *s, usec_t now);
 void turning_wish(struct node *n, usec_t now); /* some pair has no direct path */
 bool turning_relayed(const struct node *n, struct net_addr *a);
 const char *turning_words(const struct node *n);
-bool turning_input(struct node *n, const struct net_addr *from, struct bytes in, usec_t now); /* false: not the server's */
+bool turning_input(struct node *n, const struct net_addr *from, struct bytes in,
+                   usec_t now);                                      /* false: not the server's */
 bool turning_stream_up(struct node *n, uint32_t stream, usec_t now); /* false: not its stream; so below */
 bool turning_stream_bytes(struct node *n, uint32_t stream, struct bytes in, usec_t now);
 bool turning_stream_down(struct node *n, uint32_t stream, usec_t now);
@@ -191,13 +195,13 @@ struct direct {
     char ufrag[ICE_UFRAG_MAX + 1]; /* under which it is in by_ufrag */
     uint16_t told, acked;          /* revisions of our list */
     usec_t tell_at, retry_at, free_at, began_at;
-    usec_t turn_at; /* without a direct path until then, a TURN server is asked */
-    unsigned tells, attempts;
-    bool failed, retrying; /* retrying: a later round, of which nothing came yet */
-    struct direct_message theirs; /* what the peer said last */
+    usec_t turn_at;                   /* without a direct path until then, a TURN server is asked */
+    unsigned tells, attempts, lonely; /* lonely: rounds in a row with no path at all to the peer */
+    bool failed, retrying;            /* retrying: a later round, of which nothing came yet */
+    struct direct_message theirs;     /* what the peer said last */
     bool heard;
     struct dialling dial;
-    char why[160]; /* why there is no direct path, for people */
+    char why[160];     /* why there is no direct path, for people */
     usec_t search_at;  /* when a search through hard NATs is thought of again */
     unsigned searches; /* that failed in a row and may be repeated soon */
     bool no_search;    /* the peer allows none */
@@ -243,7 +247,8 @@ void search_peer_gone(struct node *n, struct node_peer *p);
 /* It is about to be freed: what its ways had is closed. */
 void search_ways_gone(struct node *n, struct node_peer *p);
 void search_network_changed(struct node *n, usec_t now);
-bool search_opened(struct node *n, uint32_t number, uint16_t port, usec_t now); /* false: not one of its sockets */
+bool search_opened(struct node *n, uint32_t number, uint16_t port,
+                   usec_t now); /* false: not one of its sockets */
 bool search_stun(struct node *n, uint32_t number, struct bytes in, usec_t now);
 void search_pump(struct node *n, usec_t now);
 usec_t search_wake(const struct node *n);

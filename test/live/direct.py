@@ -403,6 +403,30 @@ def path_death():
 
 
 @test
+@needs('cc')
+def router_reboots():
+    """A router forgets all its mappings and gives others afterwards, and the connection to the hub dies with them: direct again
+    before the hub is back."""
+    with Lab() as lab:
+        alice, bob = lab.two_homes(boxes=(['mapping=endpoint', 'ports=random'], None))
+        party_of(lab, alice, bob)
+        await_pair(alice, bob, 'udp', 3)
+        before = bob.peer('alice')['endpoint']
+        steady = traffic.Pinging(bob, ip(alice))
+        wait_for('pings', lambda: len(steady.replies()) > 50)
+        at = time.time()
+        alice.router.box.stdin.write(b'reboot\n')
+        alice.router.box.stdin.flush()
+        took = wait_for('another port of the router', lambda: bob.peer('alice')['endpoint'] not in (before, None), timeout=5)
+        await_pair(alice, bob, 'udp', 2)
+        wait_for('pings again', lambda: [t for t, _ in steady.replies() if t > at + 1.5], timeout=5)
+        gap = steady.gap(at - 0.05, at + 1.5)
+        steady.end()
+        print(f'# pings missing for {gap * 1000:.0f} ms, direct from another port after {took:.2f} s')
+        check(gap < 1.0, f'a gap of {gap:.2f} s')
+
+
+@test
 @needs('iperf3')
 def address_changes():
     """Alice walks from her home to a cafe under a TCP stream: it survives, and the path is direct again."""
@@ -484,19 +508,18 @@ def migration_under_load():
         began = time.time()
         wait_for('a second by relay', lambda: time.time() > began + 1)
         alice.router.mend()
-        # the checks of the first round go on; a new address below begins another at once
-        await_pair(alice, bob, 'udp', 75)
+        await_pair(alice, bob, 'udp tls', 75)
         for _ in range(2):
             at = time.time()
             cut_off(alice.router, outside(2))
             await_pair(alice, bob, RELAYS, 5)
             wait_for('a second by relay', lambda: time.time() > at + 1.5)
             alice.router.mend()
-            await_pair(alice, bob, 'udp', 40)
+            await_pair(alice, bob, 'udp tls', 40)
         flow.stop()
         r = flow.end()
         moves = [to for at, _, to in alice.moves(alice.peer('bob')['id']) if at > began]
         print(f'# {" -> ".join(moves)}: {r["mbit"]:.0f} Mbit/s over {r["seconds"]:.1f} s, {r["retransmits"]} retransmissions, '
               f'longest gap {r["gap"]:.1f} s')
         check('terminated' in r['error'] or not r['error'], f'the connection lived: {r["error"]}')
-        check(r['gap'] < 1.5, f'a gap of {r["gap"]} s')
+        check(r['gap'] < 3, f'a gap of {r["gap"]} s')

@@ -348,7 +348,7 @@ class Lab:
         self.join_wan(router, f'{self.wan_net}.{200 + number}' if box is not None else outside)
         made = self.lan(router, f'192.168.{number}', hosts)
         if box is not None:
-            self.natbox(router, outside, *box)
+            router.box = self.natbox(router, outside, *box)
         else:
             self.nat(router, kind=nat, outside=outside)
         for h in made:

@@ -11,8 +11,8 @@
  *     loss, duplicate, reorder   percent in each direction
  *     seed                 of all chance (1)
  *
- * Prints "ready" when both devices are there. UDP, TCP; pings of the outside address are not answered, other
- * protocols and fragments are dropped. Ends with its standard input. */
+ * Prints "ready" when both devices are there. UDP and TCP only; fragments are dropped. A line on standard
+ * input makes it forget all mappings, as a reboot does; its end ends the box. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -288,6 +288,15 @@ static struct timespec until_next(void)
     return (struct timespec){.tv_sec = (time_t)(wait / SEC), .tv_nsec = (long)(wait % SEC * 1000)};
 }
 
+static bool told(void)
+{
+    char line[64];
+    if (read(0, line, sizeof line) <= 0)
+        return false;
+    nat_reboot(&box.nat, NULL);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     configure(argc, argv);
@@ -298,7 +307,7 @@ int main(int argc, char **argv)
     struct pollfd fds[] = {{.fd = box.fd[INSIDE], .events = POLLIN},
                            {.fd = box.fd[OUTSIDE], .events = POLLIN},
                            {.fd = 0, .events = POLLIN}};
-    while (fds[2].revents == 0) {
+    while (fds[2].revents == 0 || told()) {
         struct timespec wait = until_next();
         if (ppoll(fds, 3, &wait, NULL) < 0)
             die("poll");

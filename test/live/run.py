@@ -94,9 +94,9 @@ def third_machine_and_the_used_up_invite():
         wrong = invite[:at] + ('A' if invite[at] != 'A' else 'B') + invite[at + 1:]
         refused(dave.warren('join', '-', input=wrong, check=False), 'typ|complete|copied|again')
         refused(dave.warren('join', '-', input='hello', check=False), 'invite')
-        end = time.time() + 2
-        short = alice.warren('invite', '--expires', '1s').stdout.strip()
-        wait_for('the calendar to pass the expiry', lambda: time.time() > end, timeout=4)
+        end = time.time() + 3
+        short = alice.warren('invite', '--expires', '2s').stdout.strip()
+        wait_for('the calendar to pass the expiry', lambda: time.time() > end, timeout=5)
         refused(dave.warren('join', '-', input=short, check=False), 'expired')
         equal(pings(carol, ip(bob), 2)[0], 2, 'the others still talk')
 

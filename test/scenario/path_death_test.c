@@ -79,7 +79,7 @@ static void silence(usec_t rtt)
     homes_apart(rtt);
     for (int i = 0; i < CUTS; i++) {
         talk_and_cut(&o, true, true);
-        WITHIN(3 * SEC, over(&o) & relayed(&w));
+        WITHIN(3 * SEC, over(&o) && relayed(&w));
         figure(&carried, lasted(&o));
         /* The clock runs from what was sent after the last that came, and that was on its way at the cut. */
         usec_t a = path_of(w.ann, w.bob)->since - o.since, b = path_of(w.bob, w.ann)->since - o.since;
@@ -125,7 +125,7 @@ static void one_way(usec_t rtt, bool anns)
     homes_apart(rtt);
     for (int i = 0; i < CUTS / 2; i++) {
         talk_and_cut(&o, anns, !anns);
-        WITHIN(8 * SEC, over(&o) & relayed(&w));
+        WITHIN(8 * SEC, over(&o) && relayed(&w));
         figure(&f, lasted(&o));
         mend();
     }
@@ -194,7 +194,7 @@ SCENARIO(the_udp_relay_dies)
         EXPECT(on(PATH_UDP_RELAY));
         begin(&o);
         w.cut_hub_udp = true;
-        WITHIN(3 * SEC, over(&o) & on(PATH_WS_RELAY));
+        WITHIN(3 * SEC, over(&o) && on(PATH_WS_RELAY));
         figure(&f, lasted(&o));
         hush();
         RUN(rng_below(&world->sim.rng, 40 * SEC));

@@ -53,7 +53,8 @@ static void writes(void)
     int rc = file_write_atomic(path, bytes_of_str(new_text), 0600);
     torture_off();
     struct buf b = content();
-    bool is_old = bytes_equal(buf_bytes(&b), bytes_of_str(old_text)), is_new = bytes_equal(buf_bytes(&b), bytes_of_str(new_text));
+    bool is_old = bytes_equal(buf_bytes(&b), bytes_of_str(old_text)),
+         is_new = bytes_equal(buf_bytes(&b), bytes_of_str(new_text));
     assert_true(is_old || is_new);
     if (rc == 0) {
         assert_true(is_new);

@@ -85,7 +85,8 @@ static void moves(void)
         assert_true(rc == 0 || (rc == -ENOMEM && torture_hit()));
         if (rc == 0)
             m = to;
-        struct vnet_verdict at = device(v, arp_ask(NET4 | 1, to.ip4)), old = device(v, arp_ask(NET4 | 1, m.ip4));
+        struct vnet_verdict at = device(v, arp_ask(NET4 | 1, to.ip4)),
+                            old = device(v, arp_ask(NET4 | 1, m.ip4));
         assert_action(at, rc == 0 ? VNET_TO_DEVICE : VNET_DROP);
         assert_action(old, VNET_TO_DEVICE);
     }
@@ -102,21 +103,25 @@ static void learning(void)
     struct vnet *v = vnet_make(true);
     for (uint8_t i = 1; i < 60; i++) {
         const uint8_t mac[6] = {0x52, 0x54, 0, 0, 1, i};
-        struct frame in = frame4(mac, mac_of(1), (struct ip){NET4 | ALICE, NET4 | 1, IP_UDP, 0, udp_ports(1, 2)});
+        struct frame in =
+            frame4(mac, mac_of(1), (struct ip){NET4 | ALICE, NET4 | 1, IP_UDP, 0, udp_ports(1, 2)});
         torture_on();
         struct vnet_verdict from = peer(v, ALICE, in);
         torture_off();
         assert_action(from, VNET_TO_DEVICE);
-        struct vnet_verdict to =
-            device(v, frame4(mac_of(1), mac, (struct ip){NET4 | 1, NET4 | ALICE, IP_UDP, 0, udp_ports(1, 2)}));
+        struct vnet_verdict to = device(
+            v, frame4(mac_of(1), mac, (struct ip){NET4 | 1, NET4 | ALICE, IP_UDP, 0, udp_ports(1, 2)}));
         assert_true(to.action == VNET_TO_PEER || (to.action == VNET_TO_ALL && torture_hit()));
         if (to.action == VNET_TO_PEER)
             assert_int_equal(to.ref, ALICE);
     }
     torture_heal();
-    struct frame again = frame4(x_mac, mac_of(1), (struct ip){NET4 | ALICE, NET4 | 1, IP_UDP, 0, udp_ports(1, 2)});
+    struct frame again =
+        frame4(x_mac, mac_of(1), (struct ip){NET4 | ALICE, NET4 | 1, IP_UDP, 0, udp_ports(1, 2)});
     assert_action(peer(v, ALICE, again), VNET_TO_DEVICE);
-    assert_peer(device(v, frame4(mac_of(1), x_mac, (struct ip){NET4 | 1, NET4 | ALICE, IP_UDP, 0, udp_ports(1, 2)})), ALICE);
+    assert_peer(
+        device(v, frame4(mac_of(1), x_mac, (struct ip){NET4 | 1, NET4 | ALICE, IP_UDP, 0, udp_ports(1, 2)})),
+        ALICE);
     vnet_free(v);
 }
 

@@ -1,5 +1,6 @@
-/* A node when memory fails: one of two members of a party, its neighbour and the hub well. Whatever was lost, when there is memory
- * again it is connected and its LAN works; a request is answered, or can be made again. */
+/* A node when memory fails: one of two members of a party, its neighbour and the hub well. Whatever was lost,
+ * when there is memory again it is connected and its LAN works; a request is answered, or can be made again.
+ */
 #include "torture.h"
 
 #include "node/engine.h"
@@ -62,7 +63,8 @@ static void sick_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, si
     sick_off(n);
 }
 
-static void sick_device_opened(struct node *n, uint32_t party_ref, const char *name, const char *error, usec_t now)
+static void sick_device_opened(struct node *n, uint32_t party_ref, const char *name, const char *error,
+                               usec_t now)
 {
     sick_on(n);
     node_device_opened(n, party_ref, name, error, now);

@@ -1,5 +1,5 @@
-/* The membership log when memory fails: an entry that was refused for want of memory was not taken in part, and is taken when it
- * comes again. */
+/* The membership log when memory fails: an entry that was refused for want of memory was not taken in part,
+ * and is taken when it comes again. */
 #include "torture.h"
 
 #include "crypto/hash.h"
@@ -22,7 +22,9 @@ static void hash_member(struct buf *b, const struct party *p, const struct party
     memcpy(copy.ip6, m->ip6, sizeof copy.ip6);
     memcpy(copy.mac, m->mac, sizeof copy.mac);
     memcpy(copy.invite, m->invite, sizeof copy.invite);
-    assert_int_equal(buf_printf(b, "%d %u %llu %s ", (int)copy.role, copy.ip4, (unsigned long long)copy.since, copy.name), 0);
+    assert_int_equal(
+        buf_printf(b, "%d %u %llu %s ", (int)copy.role, copy.ip4, (unsigned long long)copy.since, copy.name),
+        0);
     assert_int_equal(buf_add(b, bytes_of(copy.id, sizeof copy.id)), 0);
     assert_int_equal(buf_add(b, bytes_of(copy.invite, sizeof copy.invite)), 0);
     assert_ptr_equal(party_member(p, m->id), m);
@@ -33,7 +35,8 @@ static void hash_member(struct buf *b, const struct party *p, const struct party
 
 static void hash_invite(struct buf *b, const struct party_invite *i)
 {
-    assert_int_equal(buf_printf(b, "%u/%u %llu %d %d ", i->used, i->uses, (unsigned long long)i->expires, (int)i->role, i->revoked),
+    assert_int_equal(buf_printf(b, "%u/%u %llu %d %d ", i->used, i->uses, (unsigned long long)i->expires,
+                                (int)i->role, i->revoked),
                      0);
     assert_int_equal(buf_add(b, bytes_of(i->id, sizeof i->id)), 0);
 }
@@ -44,8 +47,8 @@ static void fingerprint(uint8_t out[SHA256_LEN], const struct party *p)
     struct party_policy policy = *party_policy(p);
     buf_init(&b, PARTY_FILE_MAX);
     assert_int_equal(party_save(p, &b), 0);
-    assert_int_equal(buf_printf(&b, "%s %u %d %u %u ", party_name(p), party_net4(p), policy.allow_dhcp, policy.broadcast_pps,
-                                policy.ciphers),
+    assert_int_equal(buf_printf(&b, "%s %u %d %u %u ", party_name(p), party_net4(p), policy.allow_dhcp,
+                                policy.broadcast_pps, policy.ciphers),
                      0);
     for (size_t i = 0; i < party_member_count(p); i++)
         hash_member(&b, p, party_member_at(p, i));
@@ -92,7 +95,8 @@ static void lengthen(struct party *p, struct buf *b)
 static void rest_of_log(struct party *p, struct buf *b)
 {
     uint8_t secret[32], id[INVITE_ID_LEN];
-    struct party_author a = kit_author(&kit, OWNER, KIT_TIME + 100), joiner = kit_author(&kit, OUT, KIT_TIME + 100);
+    struct party_author a = kit_author(&kit, OWNER, KIT_TIME + 100),
+                        joiner = kit_author(&kit, OUT, KIT_TIME + 100);
     struct party_policy policy = {.allow_dhcp = true, .broadcast_pps = 77, .ciphers = 3};
     take(p, party_make_join(b, p, &joiner, kit.secret, "joined"), b);
     take(p, party_make_invite(b, p, &a, 2, KIT_TIME + 5000, ROLE_GUEST, secret), b);
@@ -241,7 +245,8 @@ static enum party_verdict make_genesis(struct made *m)
 static enum party_verdict make_invite(struct made *m)
 {
     memset(m->secret, 0xaa, sizeof m->secret);
-    enum party_verdict v = party_make_invite(&m->out, whole, &m->owner, 3, KIT_TIME + 9999, ROLE_MEMBER, m->secret);
+    enum party_verdict v =
+        party_make_invite(&m->out, whole, &m->owner, 3, KIT_TIME + 9999, ROLE_MEMBER, m->secret);
     static const uint8_t zeros[32];
     assert_int_equal(memcmp(m->secret, zeros, 32) == 0, v != PARTY_OK);
     return v;
@@ -261,7 +266,8 @@ static enum party_verdict (*maker)(struct made *m);
 
 static void makes(void)
 {
-    struct made m = {.owner = kit_author(&kit, OWNER, KIT_TIME + 100), .joiner = kit_author(&kit, OUT2, KIT_TIME + 100)};
+    struct made m = {.owner = kit_author(&kit, OWNER, KIT_TIME + 100),
+                     .joiner = kit_author(&kit, OUT2, KIT_TIME + 100)};
     buf_init(&m.out, ENTRY_MAX);
     assert_int_equal(buf_add_str(&m.out, "old"), 0);
     torture_on();

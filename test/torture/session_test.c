@@ -1,5 +1,5 @@
-/* Two sessions when memory fails: what is lost is sent again, what was announced is kept, nobody hangs. The wire between the two
- * loses nothing, so that only memory can be to blame. */
+/* Two sessions when memory fails: what is lost is sent again, what was announced is kept, nobody hangs. The
+ * wire between the two loses nothing, so that only memory can be to blame. */
 #include "torture.h"
 
 #include "session/pair_int.h"
@@ -51,7 +51,8 @@ static void give(int i, const struct letter *l)
     enum session_state state = session_state(pair.s[i]);
     session_info(pair.s[i], &before);
     torture_on();
-    int rc = session_input(pair.s[i], l->path == SESSION_PATH_ANY ? 1 : l->path, copy.p, copy.n, pair.now, &in, &drop);
+    int rc = session_input(pair.s[i], l->path == SESSION_PATH_ANY ? 1 : l->path, copy.p, copy.n, pair.now,
+                           &in, &drop);
     torture_off();
     session_info(pair.s[i], &after);
     if (rc != 0) { /* a refused datagram changed nothing but its counter */
@@ -237,7 +238,8 @@ static void resumes(void)
     int rc = session_resume(pair.s[0], 7, bytes_of_str("view"), pair.now);
     torture_off();
     if (rc == 0) {
-        /* Once: it is sent again. All the time: the owner hears, as soon as there is memory to tell it with, that it failed. */
+        /* Once: it is sent again. All the time: the owner hears, as soon as there is memory to tell it with,
+         * that it failed. */
         live_through(3 * SEC, 10 * SEC);
         assert_int_equal(heard[0].proven + heard[0].failed, 1);
         assert_int_equal(heard[0].path, 7);
@@ -367,8 +369,10 @@ static void test_control(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_birth, torture_report),     cmocka_unit_test_teardown(test_handshake, torture_report),
-        cmocka_unit_test_teardown(test_rekey, torture_report),     cmocka_unit_test_teardown(test_resume, torture_report),
+        cmocka_unit_test_teardown(test_birth, torture_report),
+        cmocka_unit_test_teardown(test_handshake, torture_report),
+        cmocka_unit_test_teardown(test_rekey, torture_report),
+        cmocka_unit_test_teardown(test_resume, torture_report),
         cmocka_unit_test_teardown(test_control, torture_report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

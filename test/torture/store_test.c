@@ -1,5 +1,6 @@
-/* The hub's store when memory, the disk or SQLite's own memory fails: an error that says what it is, all of a change or nothing of
- * it, and nothing acknowledged is lost, neither at once nor after the file is opened again. */
+/* The hub's store when memory, the disk or SQLite's own memory fails: an error that says what it is, all of a
+ * change or nothing of it, and nothing acknowledged is lost, neither at once nor after the file is opened
+ * again. */
 #include "torture.h"
 
 #include <fcntl.h>
@@ -48,7 +49,8 @@ static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 
 static int shim_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
-    return torture_fails(TORTURE_OWN) ? SQLITE_IOERR_TRUNCATE : real_of(f)->pMethods->xTruncate(real_of(f), n);
+    return torture_fails(TORTURE_OWN) ? SQLITE_IOERR_TRUNCATE
+                                      : real_of(f)->pMethods->xTruncate(real_of(f), n);
 }
 
 /* The disk itself is not waited for: no power is cut here, and it is what takes the time. */
@@ -229,7 +231,8 @@ static int create_party(struct store *s)
     return s->ops->party_create(s->ctx, party_id, entry_of(body, 0), 100);
 }
 
-static int append(struct store *s, uint64_t seq, const struct store_invite *invite, const uint8_t *revoke, const uint8_t *redeem)
+static int append(struct store *s, uint64_t seq, const struct store_invite *invite, const uint8_t *revoke,
+                  const uint8_t *redeem)
 {
     uint8_t body[5000], hash[32] = {9, (uint8_t)seq};
     struct store_append a = {.party = party_id,
@@ -272,8 +275,9 @@ static int append_plain(struct store *s)
     return append(s, 5, NULL, NULL, NULL);
 }
 
-static int (*const steps[])(struct store *s) = {put_device,    rename_device,        put_blob,      replace_blob, create_party, append_invite,
-                                                append_redeem, append_second_invite, append_revoke, append_plain};
+static int (*const steps[])(struct store *s) = {
+    put_device,    rename_device,        put_blob,      replace_blob, create_party, append_invite,
+    append_redeem, append_second_invite, append_revoke, append_plain};
 #define STEPS (sizeof steps / sizeof steps[0])
 
 /* ---- everything that can be read, as one hash ---- */
@@ -294,11 +298,12 @@ static void snapshot(uint8_t out[SHA256_LEN], struct store *s)
     assert_int_equal(s->ops->device_count(s->ctx, &devices), 0);
     assert_int_equal(s->ops->party_count(s->ctx, &parties), 0);
     assert_int_equal(s->ops->party_owned(s->ctx, nobody, &owned), 0);
-    int got_device = s->ops->device_get(s->ctx, device_id, &keys), got_blob = s->ops->blob_get(s->ctx, "token-key", blob, sizeof blob, &n);
+    int got_device = s->ops->device_get(s->ctx, device_id, &keys),
+        got_blob = s->ops->blob_get(s->ctx, "token-key", blob, sizeof blob, &n);
     assert_true((got_device == 0 && devices == 1) || (got_device == -ENOENT && devices == 0));
     assert_true(got_blob == 0 || got_blob == -ENOENT);
-    assert_int_equal(buf_printf(&b, "%llu %llu %llu %d %d ", (unsigned long long)devices, (unsigned long long)parties,
-                                (unsigned long long)owned, got_device, got_blob),
+    assert_int_equal(buf_printf(&b, "%llu %llu %llu %d %d ", (unsigned long long)devices,
+                                (unsigned long long)parties, (unsigned long long)owned, got_device, got_blob),
                      0);
     assert_int_equal(buf_add(&b, bytes_of(&keys, sizeof keys)), 0);
     assert_int_equal(buf_add(&b, bytes_of(blob, n)), 0);
@@ -452,7 +457,6 @@ static void test_sqlite_memory(void **state)
 {
     torture("store_sqlite without memory", TORTURE_OTHER | TORTURE_MEMORY, 31, sqlite_story);
 }
-
 
 static int setup(void **state)
 {

@@ -101,10 +101,11 @@ static void run_mode(enum torture_mode mode, unsigned stride, void (*story)(void
     } while (now.hit && k < K_MAX && only == 0);
     assert_true(k < K_MAX);
     printf("# %s: %s fails, %llu runs up to call %llu, seed %llu\n", now.name,
-           mode == TORTURE_ONCE ? "one" : "everything from one on", (unsigned long long)runs, (unsigned long long)now.k,
-           (unsigned long long)now.seed);
+           mode == TORTURE_ONCE ? "one" : "everything from one on", (unsigned long long)runs,
+           (unsigned long long)now.k, (unsigned long long)now.seed);
     fflush(stdout);
-    /* A story in which nothing was hit proves nothing: either it calls nothing, or the linker did not wrap. */
+    /* A story in which nothing was hit proves nothing: either it calls nothing, or the linker did not wrap.
+     */
     assert_true(runs > 1 || only > 0);
     now.k = 0;
 }
@@ -123,7 +124,8 @@ int torture_report(void **state)
 {
     if (now.name)
         printf("# %s failed at call %llu, %s, seed %llu\n", now.name, (unsigned long long)now.k,
-               now.mode == TORTURE_ONCE ? "that one alone" : "and all after it", (unsigned long long)now.seed);
+               now.mode == TORTURE_ONCE ? "that one alone" : "and all after it",
+               (unsigned long long)now.seed);
     now.name = NULL;
     now.k = 0;
     now.on = 0;
