@@ -188,6 +188,8 @@ struct node_host *machine_at(struct site *where, const char *name, const struct 
     if (c)
         usual = *c;
     usual.limits.direct = world->direct;
+    if (world->searches_at_will)
+        usual.limits.search_sockets = 0;
     struct node_host *n = node_host_new(host, (uint32_t)world->node_count, &usual);
     for (size_t i = 0; i < NODE_DEVICES_MAX; i++) {
         n->devices[i].on_heard = watch;

@@ -73,8 +73,9 @@ struct world {
     usec_t looked_at; /* by everybody_connected, and what it saw */
     bool all_connected;
     struct world_path path[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
-    uint64_t moves;          /* of all of them, but for the first path of a session */
-    bool direct;             /* machines look for direct paths; false: everything stays on the relay */
+    uint64_t moves;        /* of all of them, but for the first path of a session */
+    bool direct;           /* machines look for direct paths; false: everything stays on the relay */
+    bool searches_at_will; /* as many searches through hard NATs, one behind the other, as there are pairs */
     bool reordering_allowed; /* a scenario whose hub shuffles frames says so */
     char violation[256];
     char refusal[256]; /* of the last request: "code: sentence", or "" */

@@ -103,7 +103,7 @@ static void mapped(void **state)
     assert_int_equal(net_addr_read(&a, "[::ffff:192.0.2.1]:7"), 0);
     net_addr_unmap(&a);
     assert_true(net_addr_equal(&a, &want));
-    assert_memory_equal(&a, &want, sizeof a);
+    assert_memory_equal(a.ip, want.ip, sizeof a.ip);
     net_addr_unmap(&a);
     assert_true(net_addr_equal(&a, &want));
 }

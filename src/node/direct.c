@@ -12,6 +12,7 @@
     (4 * SEC)            /* then the session's initiator asks a TURN server, its responder after twice that */
 #define DIRECT_LONELY  4 /* doublings of that while no path leads to the peer */
 #define DIRECT_AGAIN   (1 * SEC)   /* between two beginnings, whatever happens */
+#define DIRECT_ROUND   4           /* seconds to each that the peer may begin, and so many at once */
 #define DIRECT_REFUSED (600 * SEC) /* after the peer said that it wants none */
 #define DIRECT_KEEP    (15 * SEC)  /* an agent that has done its work still answers for so long */
 #define TELL_FIRST     (200 * MSEC)
@@ -201,8 +202,10 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
         .controlling = info.initiator, .txid_prefix = TXID_PEER | (p->ref & ~TXID_WHOSE), .rng = n->rng};
     ice_drop(n, p);
     if (credentials_make(p, generation, info.initiator, &c.local) < 0 ||
-        credentials_make(p, generation, !info.initiator, &theirs) < 0)
+        credentials_make(p, generation, !info.initiator, &theirs) < 0) {
+        wipe(&c, sizeof c);
         return;
+    }
     d->generation = generation;
     d->ice = ice_new(&c, now);
     d->began_at = now;
@@ -212,10 +215,12 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
     retry_settled(n, d, false);
     d->retrying = d->attempts > 0;
     d->attempts++;
-    node_due(n, d->retry_at);
+    d->turn_at = now + DIRECT_TURN * (info.initiator ? 1 : 2);
+    node_due(n, usec_min(d->retry_at, d->turn_at));
     memcpy(d->ufrag, c.local.ufrag, sizeof d->ufrag);
     wipe(&c, sizeof c);
     if (!d->ice || map_put(n->underlay->by_ufrag, d->ufrag, p) < 0) {
+        wipe(&theirs, sizeof theirs);
         ice_drop(n, p);
         return;
     }
@@ -231,13 +236,15 @@ static void begin(struct node *n, struct node_peer *p, uint32_t generation, usec
     search_soon(n, p, now);
 }
 
-static struct direct *direct_need(struct node_peer *p)
+static struct direct *direct_need(struct node_peer *p, usec_t now)
 {
     if (p->direct)
         return p->direct;
     struct direct *d = calloc(1, sizeof *d);
-    if (d)
-        d->tell_at = d->retry_at = d->free_at = d->search_at = d->dial.at = USEC_NEVER;
+    if (!d)
+        return NULL;
+    d->tell_at = d->retry_at = d->free_at = d->turn_at = d->search_at = d->dial.at = USEC_NEVER;
+    ratelimit_init(&d->rounds, 1, DIRECT_ROUND * DIRECT_ROUND, now);
     p->direct = d;
     return d;
 }
@@ -245,7 +252,7 @@ static struct direct *direct_need(struct node_peer *p)
 void direct_session_up(struct node *n, struct node_peer *p, usec_t now)
 {
     direct_stop(n, p);
-    if (!direct_allowed(n) || !direct_need(p))
+    if (!direct_allowed(n) || !direct_need(p, now))
         return;
     begin(n, p, 0, now);
     /* What the handshake brought, until the list itself comes. */
@@ -269,7 +276,7 @@ static void restart(struct node *n, struct node_peer *p, usec_t now)
     if (!p->cur || !direct_allowed(n) || p->doomed)
         return;
     if (!d) {
-        if (direct_need(p))
+        if (direct_need(p, now))
             begin(n, p, 0, now);
         return;
     }
@@ -344,14 +351,24 @@ static void ack(struct node *n, struct node_peer *p, const struct direct_message
     peer_touch(n, p);
 }
 
+/* Each round sends checks, and dials, to the addresses that the peer names. */
+static bool peer_begins(const struct node_peer *p, const struct direct_message *m)
+{
+    const struct direct *d = p->direct;
+    return m->generation > d->generation || (!d->ice && m->generation == d->generation && !direct_alive(p));
+}
+
 bool direct_candidates(struct node *n, struct node_peer *p, struct bytes in, usec_t now)
 {
     struct direct_message m;
     if (direct_read(&m, in) < 0)
         return false;
-    struct direct *d = direct_need(p);
+    struct direct *d = direct_need(p, now);
     if (!d)
         return true;
+    bool begins = direct_allowed(n) && !(m.flags & DIRECT_OFF) && peer_begins(p, &m);
+    if (begins && !ratelimit_take(&d->rounds, DIRECT_ROUND, now))
+        return true; /* as it is not acknowledged, it comes again */
     ack(n, p, &m, now);
     if (d->heard && (m.generation < d->theirs.generation || (m.generation == d->theirs.generation &&
                                                              (int16_t)(m.revision - d->theirs.revision) < 0)))
@@ -368,7 +385,7 @@ bool direct_candidates(struct node *n, struct node_peer *p, struct bytes in, use
         d->retry_at = now + DIRECT_REFUSED;
         return true;
     }
-    if (m.generation > d->generation || (!d->ice && m.generation == d->generation && !direct_alive(p)))
+    if (begins)
         begin(n, p, m.generation, now);
     else if (d->ice && m.generation == d->generation)
         remotes_add(n, d, now);
@@ -420,8 +437,8 @@ static void pair_works(struct node *n, struct node_peer *p, const struct ice_pai
         .via = pair->base == TURN_BASE ? PATH_TURN : PATH_UDP, .number = pair->base, .addr = pair->remote};
     struct way *w = way_open(n, p, &o, now);
     if (w && !w->proven && pair->remote_type == ICE_RELAYED)
-        w->kind = PATH_TURN; /* by the other end's server */
-    if (w && !w->proven)
+        w->kind = PATH_TURN;                   /* by the other end's server */
+    if (w && (!w->proven || !way_alive(p, w))) /* one that died may have come back */
         way_prove(n, p, w, now);
 }
 

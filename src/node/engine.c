@@ -145,11 +145,13 @@ void node_hub_binary(struct node *n, uint8_t *message, size_t len, usec_t now)
         return;
     }
     memcpy(own, message, len);
+    n->out.held = true;
     struct rd r = rd_of(bytes_of(own, len));
     struct relay_frame f;
     int rc;
     while ((rc = relay_frame_read(&f, &r)) == 1)
         relay_frame(n, &f, own + (f.payload.p - own), now);
+    n->out.held = false;
     if (rc < 0)
         count(n, COUNT_HUB_BAD_BINARY);
 }

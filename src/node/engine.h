@@ -39,8 +39,10 @@ struct node_limits {
     uint32_t mtu;               /* 1380 of the devices */
     uint32_t direct;            /* 1: direct paths are looked for; 0: everything stays on the hub's relays */
     uint32_t search;            /* 1: searches through hard NATs (many sockets, many probes) are allowed */
-    uint32_t port_mapping;      /* 1: the router is asked for a port (PCP, NAT-PMP, UPnP) */
-    uint32_t lan_discovery;     /* 1: members on one LAN find each other by mDNS */
+    uint32_t search_sockets; /* 128 a minute, at first four times as many: the NAT's table is everybody's; 0:
+                                no limit */
+    uint32_t port_mapping;   /* 1: the router is asked for a port (PCP, NAT-PMP, UPnP) */
+    uint32_t lan_discovery;  /* 1: members on one LAN find each other by mDNS */
     uint32_t relay_for_members; /* 0: 1 lets members of our parties send through this node */
     uint32_t relay_kib_per_s;   /* 1024 for one circuit through this node; 0: no limit */
     uint32_t port;              /* 0: a random one of UDP and TCP for this start */
@@ -167,8 +169,8 @@ enum node_out_kind {
     NODE_UDP_CLOSE, /* socket */
     NODE_DATAGRAM,  /* socket, to, data (data may be read in place and is gone after the next call) */
     NODE_STREAM_LISTEN, /* port (0: any): TLS with a certificate of the node's own ML-DSA-87 key */
-    NODE_STREAM_DIAL, /* stream, stream_kind, to (or hub.host and hub.port, where to.family is 0), key; punch: from the
-                         listener's port */
+    NODE_STREAM_DIAL, /* stream, stream_kind, to (or hub.host and hub.port, where to.family is 0), key; punch:
+                         from the listener's port */
     NODE_STREAM_SEND, /* stream, data; final: must not be dropped when the stream stalls, other data may */
     NODE_STREAM_CLOSE, /* stream */
     NODE_UPNP_MAP,     /* port (UDP), lifetime_s: 0 removes it */

@@ -2,6 +2,7 @@
  * nothing, and nobody makes us do much by saying little. */
 #include "node/engine_harness.h"
 
+#include "nat/hard.h"
 #include "node/underlay_int.h"
 #include "wire/relay.h"
 #include "wire/resume.h"
@@ -305,8 +306,7 @@ static void test_unbound_is_a_hint(void **state)
     sent_to_hub = 0;
     for (int i = 0; i < 1000; i++) {
         uint8_t text[UDP_RELAY_BIND_LEN];
-        struct udp_relay m = {
-            .kind = UDP_RELAY_UNBOUND, .index = ben->relay, .code = UDP_RELAY_PEER_GONE};
+        struct udp_relay m = {.kind = UDP_RELAY_UNBOUND, .index = ben->relay, .code = UDP_RELAY_PEER_GONE};
         size_t len = udp_relay_write(text, sizeof text, &m, NULL);
         assert_true(len > 0);
         node_udp(anna, NODE_SOCKET_MAIN4, &b->to, text, len, l->now);
@@ -341,6 +341,94 @@ static void test_turn_waits(void **state)
     lab_free(l);
 }
 
+/* What comes out of our own tunnel would be carried by itself. */
+static void test_nothing_out_of_the_tunnel(void **state)
+{
+    struct lab *l = lab_new(10);
+    lab_party(l, 2);
+    network(l, 0);
+    struct node *anna = l->hosts[0].n;
+    uint32_t ip4 = device_at(&l->hosts[1], 0)->config.ip4;
+    const struct net_addr inside = net_addr4(ip4, 7000), outside = net_addr4(0xc0000207, 7000);
+    uint8_t text[40] = {WIRE_DATA};
+    uint64_t before = counted(l, 0, COUNT_BAD_DATAGRAM), unknown = counted(l, 0, COUNT_UNKNOWN_INDEX);
+    node_udp(anna, NODE_SOCKET_MAIN4, &inside, text, sizeof text, l->now);
+    assert_int_equal(counted(l, 0, COUNT_BAD_DATAGRAM), before + 1);
+    assert_int_equal(counted(l, 0, COUNT_UNKNOWN_INDEX), unknown);
+    node_udp(anna, NODE_SOCKET_MAIN4, &outside, text, sizeof text, l->now);
+    assert_int_equal(counted(l, 0, COUNT_UNKNOWN_INDEX), unknown + 1);
+    size_t streams = streams_count(anna);
+    node_stream_up(anna, NODE_STREAM_ACCEPTED + 1, &inside, l->now);
+    assert_int_equal(streams_count(anna), streams);
+    node_stream_up(anna, NODE_STREAM_ACCEPTED + 2, &outside, l->now);
+    assert_int_equal(streams_count(anna), streams + 1);
+    lab_free(l);
+}
+
+static void offer_search(struct lab *l, struct node_peer *p, uint32_t id)
+{
+    uint8_t text[HARD_MESSAGE_MAX];
+    struct search_message m = {.kind = SEARCH_OFFER, .id = id};
+    m.nat = (struct hard_nat){.mapping = HARD_RANDOM, .mapped = net_addr4(0xc6336401u, 2000)};
+    size_t len = search_write(text, sizeof text, &m);
+    assert_true(len > 0);
+    assert_true(search_message(l->hosts[0].n, p, bytes_of(text, len), l->now));
+    lab_settle(l);
+}
+
+/* A member that offers searches, with another one's address for its own: each may cost thousands of probes.
+ */
+static void test_searches_without_end(void **state)
+{
+    struct lab *l = lab_new(11);
+    lab_party(l, 2);
+    network(l, 0);
+    struct node_peer *ben = peer_of(l, 0, 1);
+    say(l, ben, ben->direct->generation);
+    lab_run(l, 1 * SEC);
+    for (uint32_t i = 1; i <= 100; i++) {
+        offer_search(l, ben, i);
+        lab_run(l, 10 * MSEC);
+    }
+    assert_int_equal(counted(l, 0, COUNT_SEARCHES_BEGUN), 1);
+    for (uint32_t i = 101; i <= 400; i++) {
+        offer_search(l, ben, i);
+        lab_run(l, 1 * SEC);
+    }
+    assert_in_range(counted(l, 0, COUNT_SEARCHES_BEGUN), 3, 7);
+    lab_free(l);
+}
+
+/* A message is judged where it lies; frames that come out of circuits meanwhile go behind it. */
+static void test_message_stays_where_it_is(void **state)
+{
+    struct lab *l = lab_new(12);
+    uint8_t frame[1400];
+    struct node_out out;
+    size_t frames = 0;
+    lab_party(l, 1);
+    struct node *anna = l->hosts[0].n;
+    uint8_t *own = out_arena(anna, 3000);
+    assert_non_null(own);
+    memset(own, 0x5a, 3000);
+    memset(frame, 0x33, sizeof frame);
+    anna->out.held = true;
+    for (int i = 0; i < 500; i++)
+        out_frame_copy(anna, 1, bytes_of(frame, sizeof frame));
+    anna->out.held = false;
+    for (size_t i = 0; i < 3000; i++)
+        assert_int_equal(own[i], 0x5a);
+    while (node_output(anna, l->now, &out)) {
+        if (out.kind != NODE_DEVICE_FRAME)
+            continue;
+        frames++;
+        assert_int_equal(out.data.n, sizeof frame);
+        assert_memory_equal(out.data.p, frame, sizeof frame);
+    }
+    assert_int_equal(frames, 500);
+    lab_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +441,9 @@ int main(void)
         cmocka_unit_test(test_hellos_on_a_strangers_stream),
         cmocka_unit_test(test_unbound_is_a_hint),
         cmocka_unit_test(test_turn_waits),
+        cmocka_unit_test(test_nothing_out_of_the_tunnel),
+        cmocka_unit_test(test_searches_without_end),
+        cmocka_unit_test(test_message_stays_where_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,7 @@ struct outputs {
     struct out_datagram *datagram; /* DATAGRAMS_OUT_MAX */
     size_t datagram_at, datagram_count;
     struct buf save; /* the last NODE_SAVE */
+    bool held;       /* a message in the arena is being judged: it stays where it is */
     uint32_t
         closes[OUT_CLOSES_MAX]; /* party refs of devices to close for which there was no memory for an item */
     size_t close_count;
@@ -302,7 +303,9 @@ struct node_peer {
     usec_t seen;
     struct peer_totals past; /* of sessions that are gone */
     struct ratelimit log_gets, new_ways;
-    usec_t traffic;    /* when a frame last went to it */
+    usec_t traffic;         /* when a frame last went to it */
+    usec_t search_after;    /* until then its offers of a search are declined, */
+    unsigned searches_lost; /* for so many came to nothing here */
     uint16_t mtu;      /* of datagrams on the path of the moment, as the virtual LANs know it; 0: not told */
     enum path_kind on; /* kind of the path of the moment, since when, and what was before */
     usec_t on_since;
@@ -510,10 +513,14 @@ void out_stream_close(struct node *n, uint32_t stream);
 bool origin_equal(const struct origin *a, const struct origin *b);
 bool origin_reliable(const struct origin *o); /* handshakes may ride it */
 void origin_text(const struct node *n, const struct origin *o, char *out, size_t cap);
+bool way_alive(const struct node_peer *p, const struct way *w);
 struct way *way_by_id(const struct node_peer *p, uint32_t id);
 struct way *way_by_origin(const struct node_peer *p, const struct origin *o);
 /* The one that exists or a new one, unproven; the least useful makes room. NULL: no room, no memory. */
 struct way *way_open(struct node *n, struct node_peer *p, const struct origin *o, usec_t now);
+/* There is one way over each relay. Whether a living one would make room for this: bytes that somebody may
+ * have copied, or forged, are no reason for that. */
+bool way_costs(const struct node_peer *p, const struct origin *o);
 /* Proves the keys over it (RESUME), if that is not under way. */
 void way_prove(struct node *n, struct node_peer *p, struct way *w, usec_t now);
 void way_close(struct node *n, struct node_peer *p, struct way *w, usec_t now);
@@ -581,6 +588,8 @@ bool streams_send(struct node *n, const struct origin *o, bool handshake, const 
 /* Whether bytes from there may speak for this peer: a stream has one at most. True for all other origins. */
 bool streams_may(struct node *n, const struct origin *o, const struct node_peer *p);
 bool streams_open(const struct node *n, const struct origin *o); /* new ways may use it */
+/* The rate for HELLOs from there: streams that nobody has claimed share one of their own. */
+struct ratelimit *streams_hellos(struct node *n, const struct origin *o);
 /* The peer proved itself in bytes from there. */
 void streams_claim(struct node *n, const struct origin *o, struct node_peer *p, usec_t now);
 void streams_way_closed(struct node *n, const struct origin *o);
@@ -671,7 +680,7 @@ void peer_online(struct node *n, struct node_peer *p, const struct node_party *n
 /* Not any more in the parties of these bits. */
 void peer_offline(struct node *n, struct node_peer *p, uint64_t bits, usec_t now);
 void peers_link_lost(struct node *n, usec_t now);
-/* Its authenticated bytes came from this index. */
+/* It proved itself there, and just now: what is only authentic may be a copy. */
 void peer_adopt(struct node *n, struct node_peer *p, uint32_t relay, usec_t now);
 bool peer_has_way(const struct node_peer *p);
 /* Seals in place and sends. Error of session_seal. */

@@ -336,7 +336,7 @@ static void test_limits(void **state)
         snprintf(text, sizeof text, "%u", value);
         assert_int_equal(node_limit_set(&l, name, text), 0);
     }
-    assert_int_equal(rows, 19);
+    assert_int_equal(rows, 20);
     assert_int_equal(l.direct, 1);
     assert_int_equal(l.relay_for_members, 0);
     assert_int_equal(node_limit_set(&l, "mtu", "1400"), 0);

@@ -131,6 +131,8 @@ static void session_is_up(struct node *n, struct peer_session *ps, usec_t now)
     session_info(ps->s, &info);
     out_log(n, LOG_INFO, "peer-connected", "peer=%s path=%s cipher=%s", id, path_kind_name(ps->via.via),
             aead_name(info.cipher));
+    if (ps->via.via == PATH_WS_RELAY)
+        peer_adopt(n, p, ps->via.number, now);
     /* The peer began anew: what else led to it was proved with keys that it may not have any more. */
     ways_close_all(n, p, &ps->via, now);
     p->resuming = false;
@@ -185,6 +187,8 @@ static void path_proven(struct node *n, struct peer_session *ps, uint32_t path, 
     bool again = w->proven;
     if (w->asking)
         count(n, COUNT_RESUMES_PROVEN);
+    if (w->at.via == PATH_WS_RELAY)
+        peer_adopt(n, ps->peer, w->at.number, now);
     way_proven(n, ps->peer, w, now);
     if (!again || origin_reliable(&w->at))
         message_heads(n, ps->peer, now);
@@ -258,14 +262,6 @@ struct datagram {
     size_t n;
 };
 
-/* The peer proved itself in bytes from here: they name its connection to the hub. */
-static void origin_adopt(struct node *n, struct node_peer *p, const struct origin *from, usec_t now)
-{
-    if (from->via == PATH_WS_RELAY)
-        peer_adopt(n, p, from->number, now);
-    streams_claim(n, from, p, now);
-}
-
 static void hello_refused(struct node *n, struct peer_session **fresh, enum node_counter why)
 {
     count(n, why);
@@ -299,7 +295,7 @@ static void hello_answer(struct node *n, struct node_peer *p, const struct hs_he
     memcpy(fresh->hello, nonce, sizeof nonce);
     p->start_at = USEC_NEVER;
     p->resuming = false;
-    origin_adopt(n, p, &d->from, now);
+    streams_claim(n, &d->from, p, now);
     count(n, COUNT_HANDSHAKES_ANSWERED);
     peer_events(n, fresh, now);
 }
@@ -307,7 +303,7 @@ static void hello_answer(struct node *n, struct node_peer *p, const struct hs_he
 static void hello_input(struct node *n, const struct datagram *d, usec_t now)
 {
     struct hs_hello h;
-    if (!ratelimit_take(&n->hellos, 1, now)) {
+    if (!ratelimit_take(streams_hellos(n, &d->from), 1, now)) {
         count(n, COUNT_HELLO_RATE);
         return;
     }
@@ -338,7 +334,7 @@ static void hello_input(struct node *n, const struct datagram *d, usec_t now)
         if (crossing)
             memcpy(known->hello, nonce, sizeof nonce);
         known->via = d->from;
-        origin_adopt(n, p, &d->from, now);
+        streams_claim(n, &d->from, p, now);
     }
     peer_events(n, known, now);
 }
@@ -405,7 +401,8 @@ static struct way *way_for_resume(struct node *n, struct peer_session *ps, const
 {
     uint8_t view[40];
     struct way *w = way_by_origin(ps->peer, &d->from);
-    if (!w && ps == ps->peer->cur && ratelimit_take(&ps->peer->new_ways, 1, now))
+    if (!w && ps == ps->peer->cur && !way_costs(ps->peer, &d->from) &&
+        ratelimit_take(&ps->peer->new_ways, 1, now))
         w = way_open(n, ps->peer, &d->from, now);
     if (w)
         session_view(ps->s, way_view(view, n, &d->from));
@@ -416,7 +413,7 @@ static struct way *way_for_resume(struct node *n, struct peer_session *ps, const
  * good; ours go there when both have proved it. */
 static void way_discovered(struct node *n, struct node_peer *p, const struct origin *from, usec_t now)
 {
-    if (from->via == PATH_WS_RELAY || !p->cur || !ratelimit_take(&p->new_ways, 1, now))
+    if (from->via == PATH_WS_RELAY || !p->cur || way_costs(p, from) || !ratelimit_take(&p->new_ways, 1, now))
         return;
     struct way *w = way_open(n, p, from, now);
     if (w)
@@ -432,6 +429,7 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
         count(n, COUNT_RX_NO_WAY);
         return;
     }
+    bool strange = d->type == WIRE_RESUME && !way_by_origin(p, &d->from) && !origin_reliable(&d->from);
     struct way *w = d->type == WIRE_RESUME ? way_for_resume(n, ps, d, now) : way_by_origin(p, &d->from);
     if (d->type == WIRE_RESUME && !w) {
         count(n, COUNT_RX_NO_WAY);
@@ -443,15 +441,14 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
         p->seen = now;
         if (d->type == WIRE_HANDSHAKE)
             ps->via = d->from;
-        if (d->type == WIRE_RESUME && ps == p->cur)
-            origin_adopt(n, p, &d->from, now);
-        else
-            streams_claim(n, &d->from, p, now);
+        streams_claim(n, &d->from, p, now);
         if (w && w->proven && p->paths && d->type == WIRE_DATA)
             paths_received(p->paths, id, now);
         else if (!w && d->type == WIRE_DATA && ps == p->cur)
             way_discovered(n, p, &d->from, now);
     }
+    if (rc < 0 && strange)
+        way_close(n, p, w, now); /* it was opened for bytes that are not the peer's */
     n->in_way = id;
     peer_events(n, ps, now);
     n->in_way = 0;

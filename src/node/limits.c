@@ -25,6 +25,8 @@ static const struct limit table[] = {
     ROW(direct, "direct", 1, 0, 1, "1: direct paths are looked for; 0: all stays on the hub's relays"),
     ROW(search, "search", 1, 0, 1,
         "1: searches through hard NATs, with many sockets and probes, are allowed"),
+    ROW(search_sockets, "search-sockets", 128, 0, 100000,
+        "opened by searches in a minute, at first four times as many; 0: no limit"),
     ROW(port_mapping, "port-mapping", 1, 0, 1, "1: the router is asked for a port (PCP, NAT-PMP, UPnP)"),
     ROW(lan_discovery, "lan-discovery", 1, 0, 1, "1: members on one LAN find each other without the hub"),
     ROW(relay_for_members, "relay-for-members", 0, 0, 1,

@@ -100,7 +100,8 @@ static void mapped_to(struct node *n, enum portmap_kind kind, const struct net_a
     }
 }
 
-/* Where the router is itself behind one, what it maps is of use to those beside it: pairs under one carrier. */
+/* Where the router is itself behind one, what it maps is of use to those beside it: pairs under one carrier.
+ */
 static void mapped_near(struct node *n, const struct portmap_event *ev, usec_t now)
 {
     struct underlay *u = n->underlay;
@@ -115,12 +116,14 @@ static void upnp_ask(struct node *n, const struct portmap_event *ev)
 {
     struct mapping *m = n->underlay->mapping;
     bool waits = m->upnp_waits[PORTMAP_FOR_UDP] || m->upnp_waits[PORTMAP_FOR_TCP];
-    m->upnp_waits[ev->kind] = true;
-    if (waits)
-        return; /* one job maps both */
+    if (waits) {
+        m->upnp_waits[ev->kind] = true; /* one job maps both */
+        return;
+    }
     struct out_item *item = out_add(n, NODE_UPNP_MAP);
     if (!item)
-        return;
+        return; /* the core gives up waiting by itself */
+    m->upnp_waits[ev->kind] = true;
     item->o.port = n->underlay->main4.port;
     item->o.lifetime_s = ev->lifetime;
 }

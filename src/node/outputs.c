@@ -12,7 +12,11 @@
 int outputs_init(struct outputs *q)
 {
     *q = (struct outputs){.tail = &q->head};
+    /* In one piece from the beginning: a message that is judged where it lies may bring frames from
+     * elsewhere, out of circuits. */
     buf_init(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX);
+    if (!buf_room(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX))
+        return -ENOMEM;
     buf_init(&q->save, PARTY_FILE_MAX + 64);
     q->frames = calloc(FRAMES_OUT_MAX, sizeof *q->frames);
     buf_init(&q->datagrams, DATAGRAMS_OUT_BYTES);
@@ -122,7 +126,7 @@ void out_delete(struct node *n, const char *name)
 uint8_t *out_arena(struct node *n, size_t len)
 {
     struct outputs *q = &n->out;
-    if (q->frame_at == q->frame_count) {
+    if (q->frame_at == q->frame_count && !q->held) {
         q->frame_at = q->frame_count = 0;
         buf_clear(&q->arena);
     }

@@ -195,14 +195,14 @@ void peer_traffic(const struct node_peer *p, struct peer_totals *t)
 
 /* ---- Where it is. */
 
+/* Those that lead to another index than the peer's. */
 static void relay_ways_close(struct node *n, struct node_peer *p, usec_t now)
 {
-    struct way *w = way_by_id(p, WAY_WS_RELAY);
-    if (w)
-        way_close(n, p, w, now);
-    w = way_by_id(p, WAY_UDP_RELAY);
-    if (w)
-        way_close(n, p, w, now);
+    for (uint32_t id = WAY_WS_RELAY; id <= WAY_UDP_RELAY; id++) {
+        struct way *w = way_by_id(p, id);
+        if (w && w->at.number != p->relay)
+            way_close(n, p, w, now);
+    }
     /* But not the handshake that brought the new index. */
     if (p->next && p->next->via.via == PATH_WS_RELAY && p->next->via.number != p->relay)
         session_drop_slot(n, &p->next);
@@ -397,6 +397,8 @@ void peer_send(struct node *n, struct node_peer *p, const struct node_party *np,
         return;
     }
     peer_flush_wait(n, p, now); /* what waited while the path was dead goes first: nothing overtakes it */
+    if (!p->cur)
+        return; /* that used its keys up */
     p->traffic = now;
     peer_seal(n, p, np_inner(np), np->tag, buf, len, now);
 }
@@ -443,7 +445,13 @@ static void session_transmit(struct node *n, struct peer_session *ps, const stru
         return; /* what is meant for a way that is gone has nowhere to go */
     }
     if (out->handshake || !p->paths || paths_count(p->paths) == 0) {
-        if (!origin_send(n, &ps->via, out->handshake, out->p, out->n, now))
+        struct origin other;
+        if (origin_send(n, &ps->via, out->handshake, out->p, out->n, now))
+            return;
+        /* The stream that it began on is gone: whatever reliable way there is goes on with it. */
+        if (peer_reliable(n, p, &other) && origin_send(n, &other, out->handshake, out->p, out->n, now))
+            ps->via = other;
+        else
             count(n, COUNT_TX_NO_WAY);
         return;
     }

@@ -41,6 +41,8 @@ struct search {
         unsigned tries;
     } observe;
     usec_t penance;
+    uint64_t spent; /* sockets of late, in thousandths: a minute takes limits.search_sockets of them away */
+    usec_t spent_at;
     struct hard_memory memory;
 };
 
@@ -72,6 +74,22 @@ bool search_runs(const struct node *n, const struct node_peer *p)
 }
 
 /* ---- Its sockets. */
+
+/* A home router keeps some thousand mappings, each for minutes: searches one behind the other would push out
+ * those that everything else in the house lives by. */
+static uint64_t spent(const struct node *n, usec_t now)
+{
+    struct search *s = n->underlay->search;
+    uint64_t gone = usec_since(now, s->spent_at) / MSEC * n->limits.search_sockets / 60;
+    s->spent_at = now;
+    s->spent = s->spent > gone ? s->spent - gone : 0;
+    return s->spent;
+}
+
+static bool tired(const struct node *n, usec_t now)
+{
+    return n->limits.search_sockets > 0 && spent(n, now) > 2000 * (uint64_t)n->limits.search_sockets;
+}
 
 static size_t sockets_free(const struct search *s)
 {
@@ -284,6 +302,17 @@ static void act(struct node *n, const struct hard_out *out, usec_t now)
     peer_touch(n, s->peer);
 }
 
+/* One that the peer began came to nothing. */
+static void offer_lost(struct node *n, usec_t now)
+{
+    struct search *s = n->underlay->search;
+    struct node_peer *p = s->peer;
+    s->penance = now + SEARCH_PENANCE;
+    p->search_after =
+        now + (SEARCH_PENANCE << (p->searches_lost < SEARCH_SHIFT ? p->searches_lost : SEARCH_SHIFT));
+    p->searches_lost++;
+}
+
 static void over(struct node *n, const struct hard_event *ev, usec_t now)
 {
     struct search *s = n->underlay->search;
@@ -293,6 +322,7 @@ static void over(struct node *n, const struct hard_event *ev, usec_t now)
     bool found = ev->kind == HARD_DONE;
     hard_status(s->hard, &st);
     node_id_text(id, s->peer->id);
+    s->spent = spent(n, now) + 1000 * (uint64_t)st.sockets;
     count(n, found ? COUNT_SEARCHES_FOUND : COUNT_SEARCHES_FAILED);
     out_log(n, LOG_INFO, found ? "search-found" : "search-failed",
             "peer=%s plan=\"%s\" sockets=%u probes=%u why=\"%s\"", id, hard_kind_name(ev->plan), st.sockets,
@@ -301,8 +331,10 @@ static void over(struct node *n, const struct hard_event *ev, usec_t now)
         hard_memory_success(&s->memory, s->key, ev->plan, node_unix(n, now));
     else if (ev->remember)
         hard_memory_failure(&s->memory, s->key, ev->plan, node_unix(n, now));
-    if (!found && !s->ours)
-        s->penance = now + SEARCH_PENANCE;
+    if (found)
+        s->peer->searches_lost = 0;
+    else if (!s->ours)
+        offer_lost(n, now);
     if (!d)
         return;
     snprintf(d->why, sizeof d->why, "%s", found ? "" : ev->why);
@@ -439,6 +471,8 @@ static usec_t search_when(struct node *n, struct node_peer *p, const struct hard
         snprintf(d->why, sizeof d->why, "%s; not searched without traffic", plan.words);
         return now + SEARCH_IDLE;
     }
+    if (plan.hard_here && tired(n, now))
+        return now + SEARCH_IDLE;
     if (s->hard || sockets_free(s) < SEARCH_FEW)
         return now + SEARCH_LOOK;
     return 0;
@@ -509,11 +543,15 @@ static void offered(struct node *n, struct node_peer *p, struct bytes in, usec_t
         refuse(n, p, in, SEARCH_OFF, now);
         return;
     }
-    if (s->hard || now < s->penance || !p->direct || sockets_free(s) < SEARCH_FEW) {
+    if (s->hard || now < s->penance || now < p->search_after || !p->direct || sockets_free(s) < SEARCH_FEW) {
         refuse(n, p, in, SEARCH_BUSY, now);
         return;
     }
     struct hard_nat ours = nat_ours(n), theirs = nat_told(&p->direct->theirs);
+    if (hard_plan(&ours, &theirs).hard_here && tired(n, now)) {
+        refuse(n, p, in, SEARCH_BUSY, now);
+        return;
+    }
     if (!search_new(n, p, &ours, &theirs, false, now))
         return;
     hard_message(s->hard, in, now);
@@ -534,6 +572,8 @@ bool search_message(struct node *n, struct node_peer *p, struct bytes in, usec_t
         return true;
     }
     if (hard_message(s->hard, in, now) == -ESTALE && m.kind == SEARCH_OFFER) {
+        if (!s->ours)
+            offer_lost(n, now);
         search_free(n); /* the peer began anew */
         offered(n, p, in, now);
         return true;

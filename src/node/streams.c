@@ -25,6 +25,7 @@ struct streams {
     uint32_t next;
     bool listening;
     usec_t listen_at, prune_at;
+    struct ratelimit hellos;
 };
 
 int streams_init(struct node *n)
@@ -34,6 +35,7 @@ int streams_init(struct node *n)
         return -1;
     s->next = 1;
     s->listen_at = s->prune_at = USEC_NEVER;
+    ratelimit_init(&s->hellos, STREAM_HELLOS_PER_S, 2 * STREAM_HELLOS_PER_S, n->started_at);
     n->underlay->streams = s;
     return 0;
 }
@@ -166,13 +168,19 @@ bool streams_dialling(const struct node *n, const struct node_peer *p)
 bool streams_dial(struct node *n, struct node_peer *p, const struct net_addr *to, bool punch, usec_t now)
 {
     const struct sign_public *key;
+    size_t dials = 0;
     if (n->stopping || p->doomed || !peer_common(n, p->id, &key))
         return false;
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         const struct stream_slot *t = &n->underlay->streams->slots[i];
-        if (t->number != 0 && t->peer == p->ref && net_addr_equal(&t->remote, to))
+        if (t->number == 0 || t->peer != p->ref)
+            continue;
+        dials += t->dialled && !t->up;
+        if (net_addr_equal(&t->remote, to))
             return false;
     }
+    if (dials >= STREAM_DIALS_MAX)
+        return false;
     uint32_t number = number_new(n);
     struct stream_slot *t = slot_new(n, number, now);
     struct out_item *item = t ? out_add(n, NODE_STREAM_DIAL) : NULL;
@@ -336,7 +344,8 @@ static bool comer_room(struct node *n, usec_t now)
 static void comer_up(struct node *n, uint32_t stream, const struct net_addr *remote, usec_t now)
 {
     struct stream_slot *t = NULL;
-    if (n->limits.direct && !n->stopping && !slot_of(n, stream) && comer_room(n, now))
+    if (n->limits.direct && !n->stopping && !slot_of(n, stream) && !underlay_overlay(n, remote) &&
+        comer_room(n, now))
         t = slot_new(n, stream, now);
     if (!t) {
         count(n, COUNT_STREAMS_REFUSED);
@@ -465,6 +474,12 @@ bool streams_may(struct node *n, const struct origin *o, const struct node_peer 
     if (t && t->peer == 0)
         t->peer = p->ref;
     return t && t->peer == p->ref;
+}
+
+struct ratelimit *streams_hellos(struct node *n, const struct origin *o)
+{
+    const struct stream_slot *t = o->via == PATH_TLS ? slot_of(n, o->number) : NULL;
+    return t && !t->claimed ? &n->underlay->streams->hellos : &n->hellos;
 }
 
 bool streams_open(const struct node *n, const struct origin *o)

@@ -245,7 +245,6 @@ bool turning_send(struct node *n, const struct net_addr *to, const uint8_t *p, s
     while (turn_output(t->core, now, &before))
         send_to_server(n, &before);
     send_to_server(n, &(struct turn_out){.to = server, .data = bytes_of(wrapped, n_wrapped)});
-    t->idle_at = now + TURNING_IDLE;
     node_due(n, turn_wake(t->core));
     return true;
 }
@@ -346,6 +345,19 @@ usec_t turning_wake(const struct node *n)
     return t->core ? usec_min(turn_wake(t->core), t->idle_at) : USEC_NEVER;
 }
 
+/* Probes alone are no use of it. */
+static bool carries(const struct node *n)
+{
+    for (size_t i = 0; i < n->peer_slots; i++) {
+        const struct node_peer *p = n->peers[i];
+        uint32_t id;
+        enum path_kind kind;
+        if (p && p->paths && paths_best(p->paths, &id, &kind) && kind == PATH_TURN)
+            return true;
+    }
+    return false;
+}
+
 void turning_tick(struct node *n, usec_t now)
 {
     struct turning *t = n->underlay->turning;
@@ -356,6 +368,10 @@ void turning_tick(struct node *n, usec_t now)
     turning_pump(n, now);
     if (!t->core || t->idle_at > now)
         return;
+    if (carries(n)) {
+        t->idle_at = now + TURNING_IDLE;
+        return;
+    }
     turn_release(t->core, now);
     turning_pump(n, now);
     if (t->core)

@@ -8,12 +8,19 @@
 #define BIND_TRIES      4
 #define BIND_AGAIN      (60 * SEC) /* after all addresses failed */
 #define BIND_KEEP       (20 * SEC) /* a NAT's mapping outlives this; more rarely where it was measured */
+#define BIND_KEEP_LEAST (1 * SEC)  /* however short a life the hub tells */
 #define BIND_KEEP_TRIES 3
 
 static void bind_due(struct node *n, struct udp_bind *b, usec_t at)
 {
     b->at = at;
     node_due(n, at);
+}
+
+static void keep_due(struct node *n, struct udp_bind *b, usec_t now)
+{
+    usec_t wait = usec_min(BIND_KEEP, b->lifetime / 3);
+    bind_due(n, b, now + (wait > BIND_KEEP_LEAST ? wait : BIND_KEEP_LEAST));
 }
 
 /* The hub's address number `server`, with the one that its name stands for where the hub does not know its
@@ -155,7 +162,7 @@ static void bind_bound(struct node *n, const struct udp_relay *m, usec_t now)
     bind_measured(b, now);
     b->tries = 0;
     b->lifetime = (usec_t)m->lifetime_s * SEC;
-    bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
+    keep_due(n, b, now);
     underlay_reflexive(n, underlay_socket(n, b->to.family), &m->seen, now);
     count(n, COUNT_RELAY_BOUND);
     relay_ways_wish(n, now);
@@ -170,6 +177,8 @@ static void bind_unbound(struct node *n, const struct udp_relay *m, usec_t now)
             bind_start(n, now);
         return;
     }
+    if (!ratelimit_take(&n->underlay->bind.hints, 1, now))
+        return; /* a silent path dies by itself */
     struct node_peer *p = map_get(n->by_relay, &m->index);
     struct way *w = p ? way_by_id(p, WAY_UDP_RELAY) : NULL;
     if (w && !w->proven)
@@ -201,7 +210,7 @@ static void bind_message(struct node *n, const struct udp_relay *m, usec_t now)
         if (b->state == BIND_BOUND && m->token == b->token) {
             bind_measured(b, now);
             b->tries = 0;
-            bind_due(n, b, now + usec_min(BIND_KEEP, b->lifetime / 3));
+            keep_due(n, b, now);
             relay_ways_wish(n, now); /* those that were not bound when they were asked */
         }
         break;

@@ -18,6 +18,7 @@ int underlay_init(struct node *n, usec_t now)
     u->bind.at = u->gather_until = u->nat64.at = USEC_NEVER;
     u->revision = 1;
     ratelimit_init(&u->bind.rebinds, 1, 2, now);
+    ratelimit_init(&u->bind.hints, 4, 8, now);
     u->by_ufrag = map_new(DIRECT_UFRAG_LEN, PEERS_MAX, rng_u64(&n->rng));
     n->underlay = u;
     if (search_init(n) < 0)
@@ -109,10 +110,10 @@ bool underlay_overlay(const struct node *n, const struct net_addr *a)
         const struct node_party *np = n->parties[i];
         if (np->state != NP_ACTIVE)
             continue;
-        const struct party_member *self = np_self(n, np);
         if (a->family == 4 && net_addr_ip4(a) >> 16 == party_net4(np->log) >> 16)
             return true;
-        if (a->family == 6 && self && memcmp(a->ip, self->ip6, 8) == 0)
+        const struct party_member *self = a->family == 6 ? np_self(n, np) : NULL;
+        if (self && memcmp(a->ip, self->ip6, 8) == 0)
             return true;
     }
     return false;
@@ -418,6 +419,10 @@ void node_udp(struct node *n, uint32_t socket, const struct net_addr *from, uint
     if (len == 0 || from->port == 0 || lan_input(n, socket, from, in, now) ||
         mapping_input(n, socket, from, in, now) || turning_input(n, from, in, now))
         return;
+    if (underlay_overlay(n, from)) { /* a path that came out of our own tunnel would be carried by itself */
+        count(n, COUNT_BAD_DATAGRAM);
+        return;
+    }
     if (stun_is(in)) {
         if (u->discover && discover_input(u->discover, socket, from, in, now))
             discover_pump(n, now);

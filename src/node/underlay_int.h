@@ -40,7 +40,7 @@ struct udp_bind {
     usec_t at, lifetime;
     usec_t sent_at, rtt; /* rtt: of the last exchange; 0: not known */
     unsigned tries;
-    struct ratelimit rebinds;
+    struct ratelimit rebinds, hints; /* what messages without a mac may set off */
 };
 
 struct underlay_socket {
@@ -116,6 +116,7 @@ void udp_bind_tick(struct node *n, usec_t now);
 #define STREAM_DIAL_AFTER   (1500 * MSEC) /* a pair without a direct path */
 #define STREAM_DIAL_BLOCKED (100 * MSEC)  /* the same where UDP is blocked at one end */
 #define STREAM_OPEN         (15 * SEC)    /* for a dial; the edge gives up before */
+#define STREAM_HELLOS_PER_S 16            /* on all streams that nobody has claimed */
 #define STREAM_CLAIM        (10 * SEC)    /* for somebody to prove himself on an accepted one */
 #define STREAM_PROVE        (30 * SEC)    /* from then on, for its way to be proven */
 #define STREAM_RETIRE       (2 * SEC)     /* one that is not used any more still brings what is under way */
@@ -205,6 +206,7 @@ struct direct {
     usec_t search_at;  /* when a search through hard NATs is thought of again */
     unsigned searches; /* that failed in a row and may be repeated soon */
     bool no_search;    /* the peer allows none */
+    struct ratelimit rounds; /* that the peer may begin */
 };
 /* A UDP path, in the LAN or through the Internet, is alive; a path to the peer itself is. */
 bool direct_udp_alive(const struct node_peer *p);

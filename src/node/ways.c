@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/underlay_int.h"
 #include "wire/eth.h"
 
 #define WAY_DEAD_LIFE                                                                                        \
@@ -26,8 +26,11 @@ void origin_text(const struct node *n, const struct origin *o, char *out, size_t
 {
     char addr[NET_ADDR_TEXT];
     switch (o->via) {
-    case PATH_WS_RELAY:
     case PATH_UDP_RELAY:
+        net_addr_text(addr, &n->underlay->bind.to);
+        snprintf(out, cap, "%s", addr);
+        break;
+    case PATH_WS_RELAY:
         snprintf(out, cap, "%.*s", cap > 0 ? (int)cap - 1 : 0, n->link.label);
         break;
     case PATH_MULTI_HOP:
@@ -62,7 +65,7 @@ struct way *way_by_origin(const struct node_peer *p, const struct origin *o)
     return NULL;
 }
 
-static bool way_alive(const struct node_peer *p, const struct way *w)
+bool way_alive(const struct node_peer *p, const struct way *w)
 {
     struct path_stats st;
     return w->proven && p->paths && paths_stats(p->paths, w->id, &st) && st.alive;
@@ -98,6 +101,13 @@ static uint32_t way_number(struct node_peer *p, const struct origin *o)
     while (way_by_id(p, p->next_way))
         p->next_way++;
     return p->next_way++;
+}
+
+bool way_costs(const struct node_peer *p, const struct origin *o)
+{
+    uint32_t id = o->via == PATH_WS_RELAY ? WAY_WS_RELAY : o->via == PATH_UDP_RELAY ? WAY_UDP_RELAY : 0;
+    const struct way *w = way_by_id(p, id);
+    return w && w->at.number != o->number && way_alive(p, w);
 }
 
 struct way *way_open(struct node *n, struct node_peer *p, const struct origin *o, usec_t now)
@@ -264,8 +274,8 @@ void way_failed(struct node *n, struct node_peer *p, uint32_t id, usec_t now)
     p->resuming = false;
     if (p->next)
         return;
-    /* The peer does not know these keys any more: a new handshake. Unless it spoke with them meanwhile: then it
-     * is only the way that is broken, for now. */
+    /* The peer does not know these keys any more: a new handshake. Unless it spoke with them meanwhile: then
+     * it is only the way that is broken, for now. */
     p->tries = !keys_good;
     p->start_at = keys_good ? now + WAY_RETRY : now;
     node_due(n, p->start_at);

@@ -38,7 +38,7 @@ struct entry {
     enum what what;
     usec_t at;
     usec_t rtt;                     /* ANSWER, PASSED, GIVEN */
-    bool answered, lost, forgotten; /* PROBE, PADDED */
+    bool answered, lost, pardoned, forgotten; /* PROBE, PADDED */
     uint8_t bytes[PATH_PROBE_LEN];  /* the same */
 };
 
@@ -377,7 +377,7 @@ static bool has_rank(enum path_kind k, enum path_kind over)
         over == PATH_UDP_RELAY || over == PATH_WS_RELAY || over == PATH_TURN || over == PATH_MULTI_HOP;
     if (k == PATH_LAN || k == PATH_UDP || k == PATH_TLS)
         return relay;
-    return k == PATH_UDP_RELAY && over == PATH_WS_RELAY;
+    return (k == PATH_UDP_RELAY || k == PATH_TURN) && over == PATH_WS_RELAY;
 }
 
 /* Neither died nor was left of late. */
@@ -473,6 +473,7 @@ static void twin_tick(struct twin *w, usec_t now)
         for (size_t i = 0; i < n; i++) {
             struct entry *e = &t->log[at[i]];
             e->lost |= !e->answered && now - e->at >= patience(t);
+            e->forgotten |= e->lost && e->pardoned && !e->answered;
         }
         if (must_die(t, now))
             note(t, DIED, now);
@@ -490,8 +491,10 @@ static void twin_answer(struct twin *w, struct twin_path *t, struct entry *probe
     if (dead) {
         note(t, REVIVED, now);
         size_t at[PATH_LOSS_WINDOW], n = window(t, at);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             t->log[at[i]].forgotten |= t->log[at[i]].lost && !t->log[at[i]].answered;
+            t->log[at[i]].pardoned |= !t->log[at[i]].lost && !t->log[at[i]].answered;
+        }
     }
     twin_choose(w, now);
 }

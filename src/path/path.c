@@ -20,6 +20,7 @@
 enum probe_state { PROBE_NONE, PROBE_WAITING, PROBE_LOST, PROBE_ANSWERED };
 struct probe {
     enum probe_state state;
+    bool pardoned; /* sent while the path was dead: not counted as lost */
     uint64_t nonce;
     usec_t sent;
 };
@@ -250,7 +251,7 @@ static void probes_expire(struct path *h, usec_t now)
     for (size_t i = 0; i < PATH_LOSS_WINDOW; i++) {
         struct probe *q = &h->probes[i];
         if (q->state == PROBE_WAITING && usec_since(now, q->sent) >= dead_after(h))
-            q->state = PROBE_LOST;
+            q->state = q->pardoned ? PROBE_NONE : PROBE_LOST;
     }
 }
 
@@ -306,7 +307,8 @@ static bool is_relay(enum path_kind k)
 static bool outranks(const struct path *h, const struct path *than)
 {
     return is_relay(than->kind) &&
-           (!is_relay(h->kind) || (h->kind == PATH_UDP_RELAY && than->kind == PATH_WS_RELAY));
+           (!is_relay(h->kind) ||
+            ((h->kind == PATH_UDP_RELAY || h->kind == PATH_TURN) && than->kind == PATH_WS_RELAY));
 }
 
 /* Until then it has to hold: it died, or was left for a better one, of late. */
@@ -581,16 +583,23 @@ static void rtt_add(struct path *h, usec_t rtt)
     h->srtt = (7 * h->srtt + rtt) / 8;
 }
 
+/* What was lost while it was dead is known already; counted again, it would keep a good path away for
+ * minutes. What is still waited for may have been lost with it. */
+static void pardon(struct path *h)
+{
+    for (size_t i = 0; i < PATH_LOSS_WINDOW; i++) {
+        if (h->probes[i].state == PROBE_LOST)
+            h->probes[i].state = PROBE_NONE;
+        h->probes[i].pardoned = h->probes[i].state == PROBE_WAITING;
+    }
+}
+
 static void revive(struct paths *p, struct path *h, usec_t now)
 {
     h->alive = true;
     h->since = now;
     h->dead_probes = 0;
-    /* What was lost while it was dead is known already; counted again, it would keep a good path away for
-     * minutes. */
-    for (size_t i = 0; i < PATH_LOSS_WINDOW; i++)
-        if (h->probes[i].state == PROBE_LOST)
-            h->probes[i].state = PROBE_NONE;
+    pardon(h);
     mtu_doubt(&h->mtu, now);
     event_add(p, PATH_EVENT_ALIVE, h);
 }
@@ -607,6 +616,7 @@ void paths_renew(struct paths *p, uint32_t id, usec_t now)
     h->deaths = 0;
     h->left = 0;
     h->ask = now;
+    pardon(h);
     if (!h->alive)
         revive(p, h, now);
     choose(p, now);

@@ -33,13 +33,33 @@ static size_t written(uint8_t *out, const struct direct_message *m)
     return wr_done(&w).n;
 }
 
+/* Field by field: what lies between them is nobody's. */
+static void same(const struct direct_message *a, const struct direct_message *b)
+{
+    assert_int_equal(a->generation, b->generation);
+    assert_int_equal(a->revision, b->revision);
+    assert_int_equal(a->flags, b->flags);
+    assert_int_equal(a->mapping, b->mapping);
+    assert_int_equal(a->ports, b->ports);
+    assert_int_equal(a->step, b->step);
+    assert_int_equal(a->tcp_port, b->tcp_port);
+    assert_true(net_addr_equal(&a->tcp_mapped, &b->tcp_mapped));
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        assert_int_equal(a->candidates[i].type, b->candidates[i].type);
+        assert_int_equal(a->candidates[i].mapped, b->candidates[i].mapped);
+        assert_int_equal(a->candidates[i].priority, b->candidates[i].priority);
+        assert_true(net_addr_equal(&a->candidates[i].addr, &b->candidates[i].addr));
+    }
+}
+
 static void round_trip(void **state)
 {
     uint8_t out[DIRECT_MESSAGE_MAX];
     struct direct_message m = sample(), got;
     size_t n = written(out, &m);
     assert_int_equal(direct_read(&got, bytes_of(out, n)), 0);
-    assert_memory_equal(&got, &m, sizeof m);
+    same(&got, &m);
     for (size_t cut = 0; cut < n; cut++)
         assert_int_equal(direct_read(&got, bytes_of(out, cut)), -EBADMSG);
     out[n] = 0;
@@ -76,7 +96,7 @@ static void the_largest_fits(void **state)
     size_t n = written(out, &m);
     assert_true(n > 0);
     assert_int_equal(direct_read(&got, bytes_of(out, n)), 0);
-    assert_memory_equal(&got, &m, sizeof m);
+    same(&got, &m);
 }
 
 static void refused(void **state)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/secret.h"
+
 #define NESTING_MAX 8
 
 static const char *const type_names[SIGNAL_TYPE_COUNT] = {
@@ -476,7 +478,7 @@ int signal_read(struct signal *s, struct bytes text)
 void signal_done(struct signal *s)
 {
     free(s->owned);
-    memset(s, 0, sizeof *s);
+    wipe(s, sizeof *s); /* welcome brings keys */
 }
 
 /* ---- writing ---- */

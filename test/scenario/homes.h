@@ -15,6 +15,7 @@ struct wires {
     bool cut_a, cut_b;   /* direct packets of ann, of bob vanish */
     bool cut_hub_udp;    /* those of both for the hub vanish */
     bool cut_streams;    /* the streams to the hub stall */
+    bool streams;        /* direct ones get through */
     usec_t slow;         /* direct packets are so much later */
     usec_t slow_hub_udp; /* those for the hub */
     bool (*each)(struct wires *w, struct node_host *from,
@@ -33,7 +34,7 @@ static inline bool wires_tap(void *arg, struct host *h, struct packet *p)
     if (!is_ann && h != w->bob->host)
         return true;
     if (p->proto != NAT_UDP) /* direct streams have scenarios of their own */
-        return for_hub(p) && !w->cut_streams;
+        return for_hub(p) ? !w->cut_streams : w->streams;
     if (for_hub(p)) {
         p->held += w->slow_hub_udp;
         return !w->cut_hub_udp;

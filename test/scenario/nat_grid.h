@@ -145,7 +145,7 @@ static inline void grid_talk(void)
  * port is mapped. Each pair has a world of its own, and chance of its own. */
 static inline void grid_pair(struct site *a, struct site *b)
 {
-    world->direct = world->reordering_allowed = true;
+    world->searches_at_will = world->direct = world->reordering_allowed = true;
     ann = founder_at(a, "ann");
     bob = machine_at(b, "bob", NULL);
     grid_line(ann);

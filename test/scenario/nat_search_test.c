@@ -66,7 +66,7 @@ SCENARIO(two_random_ones_do_not_search)
 SCENARIO(who_switched_searches_off_is_not_searched_with)
 {
     struct node_host_config c;
-    world->direct = world->reordering_allowed = true;
+    world->searches_at_will = world->direct = world->reordering_allowed = true;
     node_host_config_default(&c);
     c.limits.search = 0;
     ann = founder_at(place(K_PORT, "home-a"), "ann");
@@ -149,7 +149,7 @@ SCENARIO(a_hard_one_among_many)
     enum { FRIENDS = 4 };
     struct node_host *friends[FRIENDS];
     char name[8];
-    world->direct = world->reordering_allowed = true;
+    world->searches_at_will = world->direct = world->reordering_allowed = true;
     ann = founder_at(place(K_RANDOM, "home-a"), "ann");
     create(ann, "lan");
     RUN(5 * SEC);

@@ -30,6 +30,7 @@ static const char *text_in(json_t *r, const char *object, const char *field)
 SCENARIO(two_homes_say_that_they_are_direct)
 {
     two_homes(&w, &port_restricted, &port_restricted, 40 * MSEC);
+    w.streams = true;
     WITHIN(10 * SEC, direct(&w));
     EXPECT(says(w.ann, w.bob, "direct over UDP (IPv4) since "));
     EXPECT(strcmp(peer_text(w.ann, w.bob, "relay"), "") == 0);
