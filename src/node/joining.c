@@ -96,11 +96,30 @@ static void step_ack(struct node *n, struct request *r, const struct node_party 
 
 /* ---- Creating. */
 
+#define PICK_TRIES 32
+
+/* A network by chance, but none that a party of ours has. */
+static uint32_t net4_pick(const struct node *n)
+{
+    uint32_t net4 = 0;
+    for (int i = 0; i < PICK_TRIES; i++) {
+        bool taken = false;
+        net4 = party_pick_net4(&n->rng);
+        for (size_t k = 0; k < n->party_count; k++)
+            taken |= n->parties[k]->log && party_net4(n->parties[k]->log) == net4;
+        if (!taken)
+            break;
+    }
+    return net4;
+}
+
 static void create_begin(struct node *n, struct request *r, usec_t now)
 {
     struct party_author a = author(n, now);
-    struct party_genesis_args args = {
-        .name = r->change.name, .owner_name = n->name, .mode = r->mode, .net4 = r->net4};
+    struct party_genesis_args args = {.name = r->change.name,
+                                      .owner_name = n->name,
+                                      .mode = r->mode,
+                                      .net4 = r->net4 ? r->net4 : net4_pick(n)};
     enum party_verdict v = PARTY_NO_MEMORY;
     struct party *log = NULL;
     struct node_party *np = NULL;
