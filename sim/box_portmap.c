@@ -25,7 +25,7 @@ static uint16_t forward(struct site *s, const struct packet *p, bool tcp, const 
                         uint32_t *lifetime)
 {
     usec_t now = s->net->sim->now;
-    struct sim_addr inside = p->from;
+    struct net_addr inside = p->from;
     inside.port = ports[0];
     if (*lifetime > LIFETIME_MAX)
         *lifetime = LIFETIME_MAX;
@@ -39,7 +39,7 @@ static void pcp(struct site *s, const struct packet *p)
     uint8_t out[PCP_MESSAGE_MAX];
     if (pcp_read(&m, bytes_of(p->data, p->n)) < 0 || m.response)
         return;
-    struct net_addr from = net_addr_of(&p->from);
+    struct net_addr from = p->from;
     m.response = true;
     m.epoch = epoch(s);
     m.result = net_ip_equal(&from, &m.client) ? PCP_SUCCESS : PCP_ADDRESS_MISMATCH;
@@ -47,7 +47,7 @@ static void pcp(struct site *s, const struct packet *p)
         const uint16_t ports[2] = {m.internal_port, m.external.port};
         uint16_t port = forward(s, p, m.protocol == PORTMAP_TCP, ports, &m.lifetime);
         m.result = port == 0 ? PCP_NO_RESOURCES : PCP_SUCCESS;
-        m.external = net_addr_of(&s->nat4.outside);
+        m.external = s->nat4.outside;
         m.external.port = port;
     }
     answer(s, p, bytes_of(out, pcp_write(out, sizeof out, &m)));
@@ -59,7 +59,7 @@ static void natpmp(struct site *s, const struct packet *p)
     uint8_t out[NATPMP_MESSAGE_MAX];
     if (natpmp_read(&m, bytes_of(p->data, p->n)) < 0 || m.response)
         return;
-    struct net_addr outside = net_addr_of(&s->nat4.outside);
+    struct net_addr outside = s->nat4.outside;
     m.response = m.has_body = true;
     m.epoch = epoch(s);
     m.ip = net_addr_ip4(&outside);

@@ -17,13 +17,13 @@ static struct net *net;
 
 struct ear {
     struct udp_socket *socket;
-    struct sim_addr from;
+    struct net_addr from;
     int heard;
     size_t n;
     uint8_t last[1200];
 };
 
-static void hear(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+static void hear(void *arg, const struct net_addr *from, uint8_t *p, size_t n)
 {
     struct ear *e = arg;
     e->from = *from;
@@ -39,13 +39,13 @@ static void listen_on(struct ear *e, struct host *h, uint16_t port)
     assert_non_null(e->socket);
 }
 
-static void say_to(struct ear *e, struct sim_addr to, struct bytes data)
+static void say_to(struct ear *e, struct net_addr to, struct bytes data)
 {
     udp_send(e->socket, &to, data);
     sim_run(&sim, sim.now + 1 * SEC);
 }
 
-static struct sim_addr at(struct sim_addr a, uint16_t port)
+static struct net_addr at(struct net_addr a, uint16_t port)
 {
     a.port = port;
     return a;
@@ -82,25 +82,25 @@ static void nat64_is_a_way_to_ipv4(void **state)
     listen_on(&bob, outside, 6000);
     listen_on(&other, outside, 6001);
     assert_int_equal(inside->ip4.family, 0);
-    struct sim_addr bob64 = {.family = 6, .ip = {0, 0x64, 0xff, 0x9b}, .port = 6000};
+    struct net_addr bob64 = {.family = 6, .ip = {0, 0x64, 0xff, 0x9b}, .port = 6000};
     memcpy(bob64.ip + 12, outside->ip4.ip, 4);
     say_to(&ann, bob64, bytes_of("1", 1));
     assert_int_equal(bob.heard, 1);
     assert_int_equal(bob.from.family, 4);
     say_to(&bob, bob.from, bytes_of("2", 1));
     assert_int_equal(ann.heard, 1);
-    assert_true(sim_addr_equal(&ann.from, &bob64));
+    assert_true(net_addr_equal(&ann.from, &bob64));
     say_to(&other, bob.from, bytes_of("3", 1)); /* filtered */
     assert_int_equal(ann.heard, 1);
     say_to(&ann, at(outside->ip6, 6000), bytes_of("4", 1)); /* and IPv6 goes as it is */
     assert_int_equal(bob.heard, 2);
-    assert_true(sim_ip_equal(&bob.from, &inside->ip6));
+    assert_true(net_ip_equal(&bob.from, &inside->ip6));
 }
 
 static void only_streams_to_443_pass(void **state)
 {
     const struct nat_config c = {.mapping = NAT_ENDPOINT, .filtering = NAT_ADDRESS_PORT, .only_443 = true};
-    const struct sim_addr outside = sim_addr4(0x05000009, 0);
+    const struct net_addr outside = net_addr4(0x05000009, 0);
     struct nat nat;
     nat_init(&nat, &c, &outside);
     static const struct {
@@ -109,7 +109,7 @@ static void only_streams_to_443_pass(void **state)
         enum nat_verdict verdict;
     } rows[] = {{NAT_STREAM, 443, NAT_PASS}, {NAT_STREAM, 80, NAT_BLOCKED}, {NAT_UDP, 443, NAT_BLOCKED}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sim_addr from = sim_addr4(0xc0a80102, 5000), to = sim_addr4(0x08080808, rows[i].port);
+        struct net_addr from = net_addr4(0xc0a80102, 5000), to = net_addr4(0x08080808, rows[i].port);
         assert_int_equal(nat_out(&nat, &sim.rng, rows[i].proto, &from, &to, sim.now), rows[i].verdict);
     }
     nat_done(&nat);
@@ -120,7 +120,7 @@ static struct pcp_message ask(struct ear *e, struct site *home, uint16_t interna
 {
     struct pcp_message m = {.opcode = PCP_MAP,
                             .lifetime = lifetime,
-                            .client = net_addr_of(&e->socket->host->ip4),
+                            .client = e->socket->host->ip4,
                             .has_map = true,
                             .nonce = {1, 2, 3},
                             .protocol = PORTMAP_UDP,
@@ -129,7 +129,7 @@ static struct pcp_message ask(struct ear *e, struct site *home, uint16_t interna
     uint8_t out[PCP_MESSAGE_MAX];
     int before = e->heard;
     size_t n = pcp_write(out, sizeof out, &m);
-    say_to(e, sim_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT), bytes_of(out, n));
+    say_to(e, net_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT), bytes_of(out, n));
     assert_int_equal(e->heard, before + 1);
     assert_int_equal(pcp_read(&m, bytes_of(e->last, e->n)), 0);
     assert_true(m.response);
@@ -147,18 +147,18 @@ static void pcp_opens_a_port(void **state)
     listen_on(&eve, second, 5000);
     listen_on(&request, inside, 0);
     listen_on(&bob, outside, 6000);
-    struct sim_addr mapped = at(home->nat4.outside, 7000);
+    struct net_addr mapped = at(home->nat4.outside, 7000);
     say_to(&bob, mapped, bytes_of("1", 1));
     assert_int_equal(ann.heard, 0);
     struct pcp_message m = ask(&request, home, 5000, 7000, 100);
-    struct net_addr want = net_addr_of(&mapped);
+    struct net_addr want = mapped;
     assert_int_equal(m.result, PCP_SUCCESS);
     assert_true(net_addr_equal(&m.external, &want));
     assert_int_equal(m.lifetime, 100);
     say_to(&bob, mapped, bytes_of("2", 1));
     assert_int_equal(ann.heard, 1);
     say_to(&ann, at(outside->ip4, 6000), bytes_of("3", 1)); /* the same port outside */
-    assert_true(sim_addr_equal(&bob.from, &mapped));
+    assert_true(net_addr_equal(&bob.from, &mapped));
     struct ear other;
     listen_on(&other, second, 0); /* the wish of another one for that port: the next */
     m = ask(&other, home, 5000, 7000, 100);
@@ -180,17 +180,17 @@ static void natpmp_tells_the_address(void **state)
     uint8_t out[NATPMP_MESSAGE_MAX];
     box_portmap(home);
     listen_on(&e, host_new(home, "ann"), 0);
-    say_to(&e, sim_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT),
+    say_to(&e, net_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT),
            bytes_of(out, natpmp_write(out, sizeof out, &m)));
     assert_int_equal(natpmp_read(&m, bytes_of(e.last, e.n)), 0);
-    struct net_addr outside = net_addr_of(&home->nat4.outside);
+    struct net_addr outside = home->nat4.outside;
     assert_int_equal(m.ip, net_addr_ip4(&outside));
     m = (struct natpmp_message){.opcode = NATPMP_MAP_TCP,
                                 .has_body = true,
                                 .internal_port = 80,
                                 .external_port = 8080,
                                 .lifetime = 60};
-    say_to(&e, sim_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT),
+    say_to(&e, net_addr4(home->config.net4 | 1, PORTMAP_SERVER_PORT),
            bytes_of(out, natpmp_write(out, sizeof out, &m)));
     assert_int_equal(natpmp_read(&m, bytes_of(e.last, e.n)), 0);
     assert_int_equal(m.result, NATPMP_SUCCESS);

@@ -110,7 +110,7 @@ static void on_up(void *arg, struct stream *s, const uint8_t binding[32], const 
 {
     struct hub_peer *p = arg;
     struct hub_host *h = p->hub;
-    const struct sim_addr *remote = stream_remote(s);
+    const struct net_addr *remote = stream_remote(s);
     struct net_addr addr = {.family = remote->family, .port = remote->port};
     memcpy(addr.ip, remote->ip, sizeof addr.ip);
     p->conn = ++h->next_conn;
@@ -213,34 +213,34 @@ struct hub_host *hub_host_new(struct host *host, const char *dns_name, const str
 
 /* ---- UDP. */
 
-static void on_datagram(struct hub_host *h, uint32_t socket, const struct sim_addr *from, uint8_t *p,
+static void on_datagram(struct hub_host *h, uint32_t socket, const struct net_addr *from, uint8_t *p,
                         size_t n)
 {
-    struct net_addr a = net_addr_of(from);
+    struct net_addr a = *from;
     struct hub_udp_out out;
     tell_time(h);
     hub_udp(h->hub, socket, &a, p, n, h->sim->now);
     while (hub_udp_next(h->hub, &out)) {
-        struct sim_addr to = sim_addr_of(&out.to);
+        struct net_addr to = out.to;
         if (out.socket < 2 && h->udp[out.socket])
             udp_send(h->udp[out.socket], &to, bytes_of(out.p, out.n));
     }
     pump(h);
 }
 
-static void on_main(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+static void on_main(void *arg, const struct net_addr *from, uint8_t *p, size_t n)
 {
     on_datagram(arg, 0, from, p, n);
 }
 
-static void on_other(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+static void on_other(void *arg, const struct net_addr *from, uint8_t *p, size_t n)
 {
     on_datagram(arg, 1, from, p, n);
 }
 
 static void udp_start(struct hub_host *h, struct hub_config *c)
 {
-    const struct sim_addr *own[] = {&h->host->ip4, &h->host->ip6};
+    const struct net_addr *own[] = {&h->host->ip4, &h->host->ip6};
     h->udp[0] = udp_open(h->host, HUB_UDP_PORT, on_main, h);
     h->udp[1] = udp_open(h->host, HUB_UDP_PORT + 1, on_other, h);
     c->udp = true;
@@ -250,7 +250,7 @@ static void udp_start(struct hub_host *h, struct hub_config *c)
         c->udp_addrs[c->udp_count++] = (struct net_addr){.family = own[i]->family, .port = HUB_UDP_PORT};
         for (size_t socket = 0; socket < 2; socket++) {
             struct net_addr *e = &c->udp_endpoints[socket + (i == 1 ? HUB_UDP_SOCKETS : 0)];
-            *e = net_addr_of(own[i]);
+            *e = *own[i];
             e->port = (uint16_t)(HUB_UDP_PORT + socket);
         }
     }

@@ -52,7 +52,7 @@ static const struct stream_ops ops = {up, message, writable, down};
 
 static void dial(void)
 {
-    struct sim_addr to = hub->host->ip4;
+    struct net_addr to = hub->host->ip4;
     to.port = HUB_PORT;
     texts = ups = downs = 0;
     stream = stream_connect(client, &to, &ops, &sim);

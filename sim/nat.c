@@ -10,7 +10,7 @@
 #define STREAM_OPENING        (4 * MINUTE) /* until something is answered (RFC 5382 REQ-5) */
 #define PORT_FIRST            1024
 
-void nat_init(struct nat *n, const struct nat_config *c, const struct sim_addr *outside)
+void nat_init(struct nat *n, const struct nat_config *c, const struct net_addr *outside)
 {
     memset(n, 0, sizeof *n);
     n->config = *c;
@@ -35,11 +35,11 @@ void nat_done(struct nat *n)
 }
 
 /* The part of `remote` that a behaviour of this kind looks at. */
-static struct sim_addr seen_part(enum nat_kind kind, const struct sim_addr *remote)
+static struct net_addr seen_part(enum nat_kind kind, const struct net_addr *remote)
 {
-    struct sim_addr part = *remote;
+    struct net_addr part = *remote;
     if (kind == NAT_ENDPOINT)
-        return (struct sim_addr){0};
+        return (struct net_addr){0};
     if (kind == NAT_ADDRESS)
         part.port = 0;
     return part;
@@ -50,13 +50,13 @@ static bool alive(const struct nat_mapping *m, usec_t now)
     return m->used && m->expires > now;
 }
 
-static struct nat_mapping *find_inside(struct nat *n, enum nat_proto proto, const struct sim_addr *from,
-                                       const struct sim_addr *part, usec_t now)
+static struct nat_mapping *find_inside(struct nat *n, enum nat_proto proto, const struct net_addr *from,
+                                       const struct net_addr *part, usec_t now)
 {
     for (uint16_t i = 0; i < n->high; i++) {
         struct nat_mapping *m = &n->mappings[i];
-        if (alive(m, now) && m->proto == proto && sim_addr_equal(&m->inside, from) &&
-            sim_addr_equal(&m->remote, part))
+        if (alive(m, now) && m->proto == proto && net_addr_equal(&m->inside, from) &&
+            net_addr_equal(&m->remote, part))
             return m;
     }
     return NULL;
@@ -74,12 +74,12 @@ static struct nat_mapping *find_port(struct nat *n, enum nat_proto proto, uint16
 
 /* ---- Port mappings. */
 
-static struct nat_forward *forward_of(struct nat *n, enum nat_proto proto, const struct sim_addr *inside,
+static struct nat_forward *forward_of(struct nat *n, enum nat_proto proto, const struct net_addr *inside,
                                       usec_t now)
 {
     for (size_t i = 0; i < NAT_FORWARDS_MAX; i++) {
         struct nat_forward *f = &n->forwards[i];
-        if (f->expires > now && f->proto == proto && sim_addr_equal(&f->inside, inside))
+        if (f->expires > now && f->proto == proto && net_addr_equal(&f->inside, inside))
             return f;
     }
     return NULL;
@@ -119,7 +119,7 @@ static uint16_t choose_port(struct nat *n, const struct rng *rng, enum nat_proto
 }
 
 static struct nat_mapping *add_mapping(struct nat *n, const struct rng *rng, enum nat_proto proto,
-                                       const struct sim_addr *from, const struct sim_addr *part, usec_t now)
+                                       const struct net_addr *from, const struct net_addr *part, usec_t now)
 {
     for (uint16_t i = 0; i < n->config.max_mappings; i++) {
         struct nat_mapping *m = &n->mappings[i];
@@ -141,18 +141,18 @@ static usec_t life(const struct nat *n, enum nat_proto proto)
 }
 
 static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind,
-                                      const struct sim_addr *remote, usec_t now)
+                                      const struct net_addr *remote, usec_t now)
 {
-    struct sim_addr want = seen_part(kind, remote);
+    struct net_addr want = seen_part(kind, remote);
     for (size_t i = 0; i < NAT_REMOTES_MAX; i++) {
-        struct sim_addr have = seen_part(kind, &m->remotes[i].addr);
-        if (m->remotes[i].expires > now && sim_addr_equal(&have, &want))
+        struct net_addr have = seen_part(kind, &m->remotes[i].addr);
+        if (m->remotes[i].expires > now && net_addr_equal(&have, &want))
             return &m->remotes[i];
     }
     return NULL;
 }
 
-static void remember(struct nat *n, struct nat_mapping *m, const struct sim_addr *to, usec_t now)
+static void remember(struct nat *n, struct nat_mapping *m, const struct net_addr *to, usec_t now)
 {
     bool opening = m->proto == NAT_STREAM && !m->answered;
     m->expires = now + (opening ? usec_min(STREAM_OPENING, life(n, m->proto)) : life(n, m->proto));
@@ -168,7 +168,7 @@ static enum nat_verdict verdict(struct nat *n, enum nat_verdict v)
     return v;
 }
 
-uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr *inside, uint16_t wish,
+uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct net_addr *inside, uint16_t wish,
                      usec_t until, usec_t now)
 {
     struct nat_forward *f = forward_of(n, proto, inside, now);
@@ -180,7 +180,7 @@ uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr 
     if (f->expires <= now) {
         uint16_t port = wish ? wish : inside->port;
         struct nat_mapping *m;
-        while (((m = find_port(n, proto, port, now)) && !sim_addr_equal(&m->inside, inside)) ||
+        while (((m = find_port(n, proto, port, now)) && !net_addr_equal(&m->inside, inside)) ||
                forward_at(n, proto, port, now))
             port = step_port(port, 1);
         *f = (struct nat_forward){.proto = proto, .inside = *inside, .port = port};
@@ -189,8 +189,8 @@ uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr 
     return f->port;
 }
 
-enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct sim_addr *from,
-                         const struct sim_addr *to, usec_t now)
+enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct net_addr *from,
+                         const struct net_addr *to, usec_t now)
 {
     if (n->config.udp_blocked && proto == NAT_UDP)
         return verdict(n, NAT_BLOCKED);
@@ -205,7 +205,7 @@ enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto pr
         return verdict(n, NAT_PASS);
     }
     enum nat_kind kind = proto == NAT_UDP ? n->config.mapping : n->config.stream_mapping;
-    struct sim_addr part = seen_part(n->config.firewall ? NAT_ENDPOINT : kind, to);
+    struct net_addr part = seen_part(n->config.firewall ? NAT_ENDPOINT : kind, to);
     struct nat_mapping *m = find_inside(n, proto, from, &part, now);
     if (!m)
         m = add_mapping(n, rng, proto, from, &part, now);
@@ -219,7 +219,7 @@ enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto pr
     return verdict(n, NAT_PASS);
 }
 
-enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to,
+enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct net_addr *from, struct net_addr *to,
                         usec_t now)
 {
     if (n->config.udp_blocked && proto == NAT_UDP)
@@ -231,7 +231,7 @@ enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_ad
         *to = f->inside;
         return verdict(n, NAT_PASS);
     }
-    struct sim_addr none = {0};
+    struct net_addr none = {0};
     struct nat_mapping *m =
         n->config.firewall ? find_inside(n, proto, to, &none, now) : find_port(n, proto, to->port, now);
     if (!m)
@@ -257,7 +257,7 @@ void nat_forget(struct nat *n, enum nat_proto proto)
             n->mappings[i].used = false;
 }
 
-void nat_reboot(struct nat *n, const struct sim_addr *outside)
+void nat_reboot(struct nat *n, const struct net_addr *outside)
 {
     if (n->mappings)
         memset(n->mappings, 0, NAT_MAPPINGS_MAX * sizeof *n->mappings);

@@ -41,14 +41,14 @@ struct nat_config {
 };
 
 struct nat_remote {
-    struct sim_addr addr;
+    struct net_addr addr;
     usec_t expires;
 };
 struct nat_mapping {
     bool used;
     enum nat_proto proto;
-    struct sim_addr inside;
-    struct sim_addr remote; /* the part that the mapping depends on, the rest zero */
+    struct net_addr inside;
+    struct net_addr remote; /* the part that the mapping depends on, the rest zero */
     uint16_t port;          /* outside */
     bool answered;          /* something came in by it */
     usec_t expires;
@@ -63,7 +63,7 @@ struct nat_mapping {
 struct nat_forward {
     usec_t expires; /* 0: free */
     enum nat_proto proto;
-    struct sim_addr inside;
+    struct net_addr inside;
     uint16_t port;
 };
 
@@ -71,7 +71,7 @@ enum nat_verdict { NAT_PASS, NAT_BLOCKED, NAT_FULL, NAT_NO_MAPPING, NAT_FILTERED
 
 struct nat {
     struct nat_config config;
-    struct sim_addr outside; /* the box's address on its outer side */
+    struct net_addr outside; /* the box's address on its outer side */
     uint16_t last_port;
     uint64_t verdicts[NAT_VERDICT_COUNT];
     struct nat_mapping *mappings; /* NAT_MAPPINGS_MAX of them */
@@ -79,21 +79,21 @@ struct nat {
     struct nat_forward forwards[NAT_FORWARDS_MAX];
 };
 
-void nat_init(struct nat *n, const struct nat_config *c, const struct sim_addr *outside);
+void nat_init(struct nat *n, const struct nat_config *c, const struct net_addr *outside);
 void nat_done(struct nat *n);
 /* A packet leaves: *from becomes what the outside sees. */
-enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct sim_addr *from,
-                         const struct sim_addr *to, usec_t now);
+enum nat_verdict nat_out(struct nat *n, const struct rng *rng, enum nat_proto proto, struct net_addr *from,
+                         const struct net_addr *to, usec_t now);
 /* A packet for the box's outside address arrives: *to becomes the internal endpoint. */
-enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct sim_addr *from, struct sim_addr *to,
+enum nat_verdict nat_in(struct nat *n, enum nat_proto proto, const struct net_addr *from, struct net_addr *to,
                         usec_t now);
 /* Forgets everything; with another address outside where one is given. */
-void nat_reboot(struct nat *n, const struct sim_addr *outside);
+void nat_reboot(struct nat *n, const struct net_addr *outside);
 /* Forgets what it knows of one protocol. */
 void nat_forget(struct nat *n, enum nat_proto proto);
 /* Makes or renews a port mapping, on the wished port where that is free (0: any); 0: there is no room. until
  * 0: it ends. */
-uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct sim_addr *inside, uint16_t wish,
+uint16_t nat_forward(struct nat *n, enum nat_proto proto, const struct net_addr *inside, uint16_t wish,
                      usec_t until, usec_t now);
 uint16_t nat_mapping_count(const struct nat *n, usec_t now);
 

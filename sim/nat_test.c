@@ -13,37 +13,37 @@ static struct rng_seeded chance;
 static struct rng rng;
 static struct nat nat;
 
-#define OUTSIDE sim_addr4(0x05000009, 0)
-#define ANN     sim_addr4(0xc0a80102, 5000)
-#define BOB     sim_addr4(0xc0a80103, 5000) /* the same port on another machine */
-#define A1      sim_addr4(0x08080808, 1000)
-#define A2      sim_addr4(0x08080808, 2000) /* same address, other port */
-#define B1      sim_addr4(0x09090909, 1000) /* other address */
+#define OUTSIDE net_addr4(0x05000009, 0)
+#define ANN     net_addr4(0xc0a80102, 5000)
+#define BOB     net_addr4(0xc0a80103, 5000) /* the same port on another machine */
+#define A1      net_addr4(0x08080808, 1000)
+#define A2      net_addr4(0x08080808, 2000) /* same address, other port */
+#define B1      net_addr4(0x09090909, 1000) /* other address */
 
 static void box(struct nat_config c)
 {
-    struct sim_addr outside = OUTSIDE;
+    struct net_addr outside = OUTSIDE;
     rng = rng_seeded(&chance, 42);
     nat_init(&nat, &c, &outside);
 }
 
 /* The outside port that a packet gets, or 0. */
-static uint16_t out(struct sim_addr from, struct sim_addr to, usec_t now)
+static uint16_t out(struct net_addr from, struct net_addr to, usec_t now)
 {
     if (nat_out(&nat, &rng, NAT_UDP, &from, &to, now) != NAT_PASS)
         return 0;
-    struct sim_addr outside = OUTSIDE;
-    assert_true(sim_ip_equal(&from, &outside));
+    struct net_addr outside = OUTSIDE;
+    assert_true(net_ip_equal(&from, &outside));
     return from.port;
 }
 
-static bool in(struct sim_addr from, uint16_t port, struct sim_addr wanted, usec_t now)
+static bool in(struct net_addr from, uint16_t port, struct net_addr wanted, usec_t now)
 {
-    struct sim_addr to = OUTSIDE;
+    struct net_addr to = OUTSIDE;
     to.port = port;
     if (nat_in(&nat, NAT_UDP, &from, &to, now) != NAT_PASS)
         return false;
-    assert_true(sim_addr_equal(&to, &wanted));
+    assert_true(net_addr_equal(&to, &wanted));
     return true;
 }
 
@@ -135,7 +135,7 @@ static void test_limit_reboot_and_blocked_udp(void **state)
 
     box((struct nat_config){.udp_blocked = true});
     assert_int_equal(out(ANN, A1, SEC), 0);
-    struct sim_addr from = ANN, to = A1;
+    struct net_addr from = ANN, to = A1;
     assert_int_equal(nat_out(&nat, &rng, NAT_STREAM, &from, &to, SEC), NAT_PASS); /* streams still pass */
     nat_done(&nat);
 }
@@ -143,18 +143,18 @@ static void test_limit_reboot_and_blocked_udp(void **state)
 static void test_firewall_translates_nothing_and_lets_answers_in(void **state)
 {
     box((struct nat_config){.firewall = true, .filtering = NAT_ADDRESS_PORT, .lifetime = 30 * SEC});
-    struct sim_addr in6 = sim_addr6(0x20010db800010000, 2, 5000),
+    struct net_addr in6 = sim_addr6(0x20010db800010000, 2, 5000),
                     out6 = sim_addr6(0x20010db800020000, 2, 6000);
-    struct sim_addr from = out6, to = in6;
+    struct net_addr from = out6, to = in6;
     assert_int_equal(nat_in(&nat, NAT_UDP, &from, &to, SEC), NAT_NO_MAPPING);
     from = in6;
     to = out6;
     assert_int_equal(nat_out(&nat, &rng, NAT_UDP, &from, &to, SEC), NAT_PASS);
-    assert_true(sim_addr_equal(&from, &in6));
+    assert_true(net_addr_equal(&from, &in6));
     from = out6;
     to = in6;
     assert_int_equal(nat_in(&nat, NAT_UDP, &from, &to, 2 * SEC), NAT_PASS);
-    assert_true(sim_addr_equal(&to, &in6));
+    assert_true(net_addr_equal(&to, &in6));
     from.port++;
     assert_int_equal(nat_in(&nat, NAT_UDP, &from, &to, 2 * SEC), NAT_FILTERED);
     nat_done(&nat);

@@ -12,7 +12,7 @@
 #define HOME_UPLINK  (5 * MSEC)
 #define ACCESS_DELAY (1 * MSEC)
 
-static uint32_t ip4_of(const struct sim_addr *a)
+static uint32_t ip4_of(const struct net_addr *a)
 {
     return (uint32_t)a->ip[0] << 24 | (uint32_t)a->ip[1] << 16 | (uint32_t)a->ip[2] << 8 | a->ip[3];
 }
@@ -56,11 +56,11 @@ void net_free(struct net *n)
 }
 
 /* The address of something new on site s. */
-static struct sim_addr fresh_ip4(struct site *s)
+static struct net_addr fresh_ip4(struct site *s)
 {
     if (s->config.net4)
-        return sim_addr4(s->config.net4 + ++s->next_host + 1, 0);
-    return sim_addr4(s->net->next_public++, 0);
+        return net_addr4(s->config.net4 + ++s->next_host + 1, 0);
+    return net_addr4(s->net->next_public++, 0);
 }
 
 struct site *site_new(struct net *n, struct site *parent, const char *name, const struct site_config *c)
@@ -72,11 +72,11 @@ struct site *site_new(struct net *n, struct site *parent, const char *name, cons
     s->config = *c;
     s->up.config = c->up;
     s->down.config = c->down;
-    struct sim_addr outside = {0};
+    struct net_addr outside = {0};
     if (s->parent)
-        outside = c->outside4 ? sim_addr4(c->outside4, 0) : fresh_ip4(s->parent);
+        outside = c->outside4 ? net_addr4(c->outside4, 0) : fresh_ip4(s->parent);
     nat_init(&s->nat4, &c->box4, &outside);
-    struct sim_addr none = {0};
+    struct net_addr none = {0};
     nat_init(&s->nat6, &c->box6, &none);
     s->next = n->sites;
     n->sites = s;
@@ -92,7 +92,7 @@ struct site *site_home(struct net *n, struct site *parent, const char *name, con
 
 void site_reboot(struct site *s, bool new_address)
 {
-    struct sim_addr outside = new_address ? fresh_ip4(s->parent) : s->nat4.outside;
+    struct net_addr outside = new_address ? fresh_ip4(s->parent) : s->nat4.outside;
     nat_reboot(&s->nat4, &outside);
     nat_reboot(&s->nat6, NULL);
 }
@@ -107,7 +107,7 @@ static void give_addresses(struct host *h)
 {
     struct site *s = h->site;
     bool v6_only = s->config.v6_only;
-    h->ip4 = h->ip6 = (struct sim_addr){0};
+    h->ip4 = h->ip6 = (struct net_addr){0};
     if (!v6_only)
         h->ip4 = fresh_ip4(s);
     if (v6_only)
@@ -162,7 +162,7 @@ uint16_t host_port(struct host *h)
     return port;
 }
 
-struct packet *packet_new(enum nat_proto proto, const struct sim_addr *to, struct bytes data)
+struct packet *packet_new(enum nat_proto proto, const struct net_addr *to, struct bytes data)
 {
     struct packet *p = sim_alloc(sizeof *p + data.n);
     p->proto = proto;
@@ -220,29 +220,29 @@ static struct nat *box_of(struct site *s, const struct packet *p)
 
 /* Whether address a lies in the subtree of s as seen from above: the box's own address, or an IPv6 host
  * within. */
-static bool site_answers_for(const struct site *s, const struct sim_addr *a)
+static bool site_answers_for(const struct site *s, const struct net_addr *a)
 {
     if (a->family == 4 && !s->nat4.config.passes_all && !s->nat4.config.firewall)
-        return sim_ip_equal(&s->nat4.outside, a);
+        return net_ip_equal(&s->nat4.outside, a);
     for (const struct host *h = s->net->hosts; h; h = h->next) {
         const struct site *at = h->site;
         while (at && at != s)
             at = at->parent;
-        if (at == s && sim_ip_equal(a->family == 4 ? &h->ip4 : &h->ip6, a))
+        if (at == s && net_ip_equal(a->family == 4 ? &h->ip4 : &h->ip6, a))
             return true;
     }
     return false;
 }
 
-static struct host *host_at(struct site *s, const struct sim_addr *a)
+static struct host *host_at(struct site *s, const struct net_addr *a)
 {
     for (struct host *h = s->net->hosts; h; h = h->next)
-        if (h->site == s && sim_ip_equal(a->family == 4 ? &h->ip4 : &h->ip6, a))
+        if (h->site == s && net_ip_equal(a->family == 4 ? &h->ip4 : &h->ip6, a))
             return h;
     return NULL;
 }
 
-static struct site *child_for(struct site *s, const struct sim_addr *a)
+static struct site *child_for(struct site *s, const struct net_addr *a)
 {
     for (struct site *c = s->net->sites; c; c = c->next)
         if (c != s && c->parent == s && site_answers_for(c, a))
@@ -252,7 +252,7 @@ static struct site *child_for(struct site *s, const struct sim_addr *a)
 
 static void route(struct packet *p, struct site *s);
 
-static bool multicast(const struct sim_addr *a)
+static bool multicast(const struct net_addr *a)
 {
     return a->family == 4 ? a->ip[0] >> 4 == 14 : a->ip[0] == 0xff;
 }
@@ -261,8 +261,8 @@ static bool multicast(const struct sim_addr *a)
 static void spread(struct packet *p, struct site *s)
 {
     for (struct host *h = s->net->hosts; h && s->parent; h = h->next) {
-        const struct sim_addr *own = p->to.family == 4 ? &h->ip4 : &h->ip6;
-        if (h->site != s || own->family == 0 || sim_ip_equal(own, &p->from))
+        const struct net_addr *own = p->to.family == 4 ? &h->ip4 : &h->ip6;
+        if (h->site != s || own->family == 0 || net_ip_equal(own, &p->from))
             continue;
         struct packet *twin = packet_copy(p);
         twin->host = h;
@@ -290,13 +290,13 @@ static void hairpin(struct packet *p, struct site *s)
 
 static bool nat64_leaves(const struct site *s, const struct packet *p)
 {
-    const struct sim_addr net = sim_addr6(NAT64_NET, 0, 0);
+    const struct net_addr net = sim_addr6(NAT64_NET, 0, 0);
     return s->config.nat64 && p->to.family == 6 && memcmp(p->to.ip, net.ip, 12) == 0;
 }
 
 static void nat64_out(struct packet *p)
 {
-    struct sim_addr to = {.family = 4, .port = p->to.port};
+    struct net_addr to = {.family = 4, .port = p->to.port};
     memcpy(to.ip, p->to.ip + 12, 4);
     p->to = to;
 }
@@ -352,7 +352,7 @@ static void route(struct packet *p, struct site *s)
         p->site = child;
         p->from_outside = true;
         travel(p, &child->down);
-    } else if (s->parent && p->to.family == 4 && sim_ip_equal(&s->nat4.outside, &p->to)) {
+    } else if (s->parent && p->to.family == 4 && net_ip_equal(&s->nat4.outside, &p->to)) {
         hairpin(p, s);
     } else {
         climb(p, s);
@@ -377,7 +377,7 @@ static struct udp_socket *socket_at(struct host *h, uint16_t port)
 static void deliver(struct packet *p)
 {
     struct host *h = p->host;
-    bool ours = multicast(&p->to) || sim_ip_equal(p->to.family == 4 ? &h->ip4 : &h->ip6, &p->to);
+    bool ours = multicast(&p->to) || net_ip_equal(p->to.family == 4 ? &h->ip4 : &h->ip6, &p->to);
     if (h->off || !ours) {
         lose(p, NET_DROP_NO_HOST);
         return;
@@ -418,7 +418,7 @@ static void arrived(void *arg)
 int host_send(struct host *h, struct packet *p)
 {
     p->net = h->net;
-    const struct sim_addr *own = p->to.family == 4 ? &h->ip4 : &h->ip6;
+    const struct net_addr *own = p->to.family == 4 ? &h->ip4 : &h->ip6;
     int result = 0;
     if (own->family == 0)
         result = -EADDRNOTAVAIL;
@@ -441,7 +441,7 @@ int host_send(struct host *h, struct packet *p)
 }
 
 struct udp_socket *udp_open(struct host *h, uint16_t port,
-                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n),
+                            void (*receive)(void *arg, const struct net_addr *from, uint8_t *p, size_t n),
                             void *arg)
 {
     if (port == 0)
@@ -465,7 +465,7 @@ void udp_close(struct udp_socket *u)
     free(u);
 }
 
-int udp_send(struct udp_socket *u, const struct sim_addr *to, struct bytes data)
+int udp_send(struct udp_socket *u, const struct net_addr *to, struct bytes data)
 {
     struct packet *p = packet_new(NAT_UDP, to, data);
     p->from.port = u->port;

@@ -23,7 +23,7 @@ struct packet {
     bool from_outside;
     uint8_t hops;
     enum nat_proto proto;
-    struct sim_addr from, to;
+    struct net_addr from, to;
     uint8_t flags; /* of streams, and what follows too */
     uint64_t seq, ack, sack;
     uint32_t window;
@@ -89,7 +89,7 @@ struct host {
     struct net *net;
     struct site *site;
     struct host *next;
-    struct sim_addr ip4, ip6; /* family 0: none */
+    struct net_addr ip4, ip6; /* family 0: none */
     struct link up, down;
     bool off; /* no power: nothing comes, nothing goes */
     uint16_t next_port;
@@ -124,20 +124,20 @@ struct host *host_by_name(struct net *n, const char *name);
 /* Frees p in any case. -ENETDOWN, -EADDRNOTAVAIL (no address of that family), else 0: on its way, or lost. */
 int host_send(struct host *h, struct packet *p);
 uint16_t host_port(struct host *h); /* the next ephemeral one */
-struct packet *packet_new(enum nat_proto proto, const struct sim_addr *to, struct bytes data);
+struct packet *packet_new(enum nat_proto proto, const struct net_addr *to, struct bytes data);
 
 struct udp_socket {
     struct host *host;
     struct udp_socket *next;
     uint16_t port;
-    void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n);
+    void (*receive)(void *arg, const struct net_addr *from, uint8_t *p, size_t n);
     void *arg;
 };
 /* port 0: an ephemeral one. NULL where the port is taken. receive may be NULL: then all is dropped. */
 struct udp_socket *udp_open(struct host *h, uint16_t port,
-                            void (*receive)(void *arg, const struct sim_addr *from, uint8_t *p, size_t n),
+                            void (*receive)(void *arg, const struct net_addr *from, uint8_t *p, size_t n),
                             void *arg);
 void udp_close(struct udp_socket *u);
-int udp_send(struct udp_socket *u, const struct sim_addr *to, struct bytes data);
+int udp_send(struct udp_socket *u, const struct net_addr *to, struct bytes data);
 
 #endif

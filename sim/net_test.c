@@ -15,12 +15,12 @@ static struct net *net;
 
 struct ear {
     struct udp_socket *socket;
-    struct sim_addr from;
+    struct net_addr from;
     int heard;
     usec_t at;
 };
 
-static void hear(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+static void hear(void *arg, const struct net_addr *from, uint8_t *p, size_t n)
 {
     struct ear *e = arg;
     e->from = *from;
@@ -35,14 +35,14 @@ static void listen_on(struct ear *e, struct host *h, uint16_t port)
     assert_non_null(e->socket);
 }
 
-static struct sim_addr at4(const struct host *h, uint16_t port)
+static struct net_addr at4(const struct host *h, uint16_t port)
 {
-    struct sim_addr a = h->ip4;
+    struct net_addr a = h->ip4;
     a.port = port;
     return a;
 }
 
-static int say(struct ear *e, struct sim_addr to)
+static int say(struct ear *e, struct net_addr to)
 {
     return udp_send(e->socket, &to, bytes_of("ping", 4));
 }
@@ -78,16 +78,16 @@ static void test_public_hosts_reach_each_other(void **state)
     run(SEC);
     assert_int_equal(eb.heard, 1);
     assert_int_equal(eb.at - start, 2 * MSEC); /* two access lines of a millisecond */
-    struct sim_addr from = at4(a, 100);
-    assert_true(sim_addr_equal(&eb.from, &from));
-    struct sim_addr six = b->ip6;
+    struct net_addr from = at4(a, 100);
+    assert_true(net_addr_equal(&eb.from, &from));
+    struct net_addr six = b->ip6;
     six.port = 200;
     say(&ea, six);
     run(SEC);
     assert_int_equal(eb.heard, 2);
     assert_int_equal(eb.from.family, 6);
     say(&ea, at4(b, 201)); /* nobody there */
-    say(&ea, sim_addr4(0x7b000001, 200));
+    say(&ea, net_addr4(0x7b000001, 200));
     run(SEC);
     assert_int_equal(net->drops[NET_DROP_NO_SOCKET], 1);
     assert_int_equal(net->drops[NET_DROP_NO_ROUTE], 1);
@@ -106,7 +106,7 @@ static void test_a_home_is_seen_by_its_box(void **state)
     say(&ei, at4(out, 200));
     run(SEC);
     assert_int_equal(eo.heard, 1);
-    assert_true(sim_ip_equal(&eo.from, &home->nat4.outside));
+    assert_true(net_ip_equal(&eo.from, &home->nat4.outside));
     say(&eo, eo.from);
     say(&ex, eo.from);      /* not asked */
     say(&eo, at4(in, 100)); /* a private address is no address out here */
@@ -121,7 +121,7 @@ static void test_a_home_is_seen_by_its_box(void **state)
     say(&ei, at4(out, 200));
     run(SEC);
     assert_int_equal(eo.heard, 2);
-    assert_true(sim_ip_equal(&eo.from, &home->nat4.outside));
+    assert_true(net_ip_equal(&eo.from, &home->nat4.outside));
 }
 
 static void test_hairpin(void **state)
@@ -140,7 +140,7 @@ static void test_hairpin(void **state)
         run(SEC);
         assert_int_equal(eb.heard, on);
         if (on)
-            assert_true(sim_ip_equal(&eb.from, &home->nat4.outside));
+            assert_true(net_ip_equal(&eb.from, &home->nat4.outside));
         say(&ea, at4(b, 100));
         run(SEC);
         assert_int_equal(eb.heard, on + 1);
@@ -162,12 +162,12 @@ static void test_double_nat(void **state)
     listen_on(&eo, out, 200);
     say(&ei, at4(out, 200));
     run(SEC);
-    assert_true(sim_ip_equal(&eo.from, &isp->nat4.outside));
+    assert_true(net_ip_equal(&eo.from, &isp->nat4.outside));
     say(&eo, eo.from);
     run(SEC);
     assert_int_equal(ei.heard, 1);
     /* Inside the carrier's network the homes meet by their shared addresses, when both have knocked. */
-    struct sim_addr home_seen = home->nat4.outside, near_seen = next_door->nat4.outside;
+    struct net_addr home_seen = home->nat4.outside, near_seen = next_door->nat4.outside;
     assert_int_equal(home_seen.ip[0], 100);
     home_seen.port = near_seen.port = 100;
     say(&ei, near_seen);
@@ -188,7 +188,7 @@ static void test_ipv6_firewall(void **state)
     struct ear ei, eo;
     listen_on(&ei, in, 100);
     listen_on(&eo, out, 200);
-    struct sim_addr to_in = in->ip6, to_out = out->ip6;
+    struct net_addr to_in = in->ip6, to_out = out->ip6;
     to_in.port = 100;
     to_out.port = 200;
     say(&eo, to_in);
@@ -197,7 +197,7 @@ static void test_ipv6_firewall(void **state)
     say(&ei, to_out);
     run(SEC);
     assert_int_equal(eo.heard, 1);
-    assert_true(sim_addr_equal(&eo.from, &to_in));
+    assert_true(net_addr_equal(&eo.from, &to_in));
     say(&eo, to_in);
     run(SEC);
     assert_int_equal(ei.heard, 1);
@@ -213,14 +213,14 @@ static void test_moving_and_power(void **state)
     listen_on(&eo, out, 200);
     say(&ep, at4(out, 200));
     run(SEC);
-    struct sim_addr old = eo.from;
+    struct net_addr old = eo.from;
     say(&eo, old);
     host_move(phone, mobile); /* while the answer is on its way */
     run(SEC);
     assert_int_equal(ep.heard, 0);
     say(&ep, at4(out, 200));
     run(SEC);
-    assert_false(sim_ip_equal(&eo.from, &old));
+    assert_false(net_ip_equal(&eo.from, &old));
     say(&eo, eo.from);
     run(SEC);
     assert_int_equal(ep.heard, 1);
@@ -241,13 +241,13 @@ static void test_multicast_stays_on_the_site(void **state)
     struct ear ears[5];
     for (size_t i = 0; i < 5; i++)
         listen_on(&ears[i], hosts[i], 5353);
-    say(&ears[0], sim_addr4(0xe00000fb, 5353));
-    say(&ears[4], sim_addr4(0xe00000fb, 5353));
+    say(&ears[0], net_addr4(0xe00000fb, 5353));
+    say(&ears[4], net_addr4(0xe00000fb, 5353));
     run(SEC);
     const int heard[] = {0, 1, 1, 0, 0};
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(ears[i].heard, heard[i]);
-    assert_true(sim_ip_equal(&ears[1].from, &hosts[0]->ip4));
+    assert_true(net_ip_equal(&ears[1].from, &hosts[0]->ip4));
 }
 
 int main(void)

@@ -70,7 +70,8 @@ static void on_up(void *arg, struct stream *s, const uint8_t binding[32], const 
     tell_time(h);
     struct host *hub = host_by_name(h->host->net, h->dialled.host);
     if (hub)
-        node_net_hub(h->net, h->host->ip4.family ? &hub->ip4 : &hub->ip6, h->host->ip4.family ? &hub->ip6 : &hub->ip4);
+        node_net_hub(h->net, h->host->ip4.family ? &hub->ip4 : &hub->ip6,
+                     h->host->ip4.family ? &hub->ip6 : &hub->ip4);
     node_hub_up(h->node, binding, h->sim->now);
     pump(h);
 }
@@ -122,7 +123,7 @@ static void connect_hub(struct node_host *h, const struct hub_address *hub)
         sim_arm(h->sim, &h->down_timer, h->sim->now + FAIL_DELAY);
         return;
     }
-    struct sim_addr to = h->host->ip4.family ? there->ip4 : there->ip6;
+    struct net_addr to = h->host->ip4.family ? there->ip4 : there->ip6;
     to.port = hub->port;
     h->stream = stream_connect(h->host, &to, &stream_ops, h);
 }

@@ -35,16 +35,16 @@ struct node_net {
     uint32_t next_comer;
 };
 
-struct net_addr net_addr_of(const struct sim_addr *a)
+struct net_addr net_addr_of(const struct net_addr *a)
 {
     struct net_addr n = {.family = a->family, .port = a->port};
     memcpy(n.ip, a->ip, sizeof n.ip);
     return n;
 }
 
-struct sim_addr sim_addr_of(const struct net_addr *a)
+struct net_addr sim_addr_of(const struct net_addr *a)
 {
-    struct sim_addr s = {.family = a->family, .port = a->port};
+    struct net_addr s = {.family = a->family, .port = a->port};
     memcpy(s.ip, a->ip, sizeof s.ip);
     return s;
 }
@@ -94,13 +94,13 @@ void node_net_free(struct node_net *e)
 }
 
 /* Sockets of a simulated host take both families; ours are for one each. */
-static void on_datagram(void *arg, const struct sim_addr *from, uint8_t *p, size_t n)
+static void on_datagram(void *arg, const struct net_addr *from, uint8_t *p, size_t n)
 {
     struct sim_socket *s = arg;
     struct node_host *h = s->net->h;
     if (!h->node || h->asleep || from->family != s->family)
         return;
-    struct net_addr a = net_addr_of(from);
+    struct net_addr a = *from;
     node_udp(h->node, s->number, &a, p, n, h->sim->now);
     node_host_pump(h);
 }
@@ -139,7 +139,7 @@ static void open_socket(struct node_net *e, const struct node_out *o)
 static void send_datagram(struct node_net *e, const struct node_out *o)
 {
     struct sim_socket *s = socket_of(e, o->socket);
-    struct sim_addr to = sim_addr_of(&o->to);
+    struct net_addr to = o->to;
     if (!s)
         return;
     uint16_t mtu = e->h->host->up.config.mtu ? e->h->host->up.config.mtu : 1500;
@@ -194,7 +194,7 @@ static void link_up(void *arg, struct stream *s, const uint8_t binding[32], cons
 {
     struct peer_link *l = arg;
     struct node_host *h = l->net->h;
-    struct net_addr remote = net_addr_of(stream_remote(s));
+    struct net_addr remote = *stream_remote(s);
     if (l->number < NODE_STREAM_ACCEPTED && memcmp(fingerprint, l->wanted, 32) != 0) {
         link_down(l, "the certificate holds another key");
         return;
@@ -264,7 +264,7 @@ static void dial(struct node_net *e, const struct node_out *o)
 {
     struct node_host *h = e->h;
     struct peer_link *l = o->stream_kind == NODE_STREAM_PEER ? link_new(e, o->stream) : NULL;
-    struct sim_addr to = sim_addr_of(&o->to);
+    struct net_addr to = o->to;
     bool has = o->to.family == 4 ? h->host->ip4.family != 0 : h->host->ip6.family != 0;
     if (l && has) {
         key_fingerprint(l->wanted, o->key);
@@ -350,11 +350,11 @@ bool node_net_act(struct node_net *e, const struct node_out *o)
     }
 }
 
-static void address_add(struct node_network *net, const struct sim_addr *a, uint8_t prefix)
+static void address_add(struct node_network *net, const struct net_addr *a, uint8_t prefix)
 {
     if (a->family == 0)
         return;
-    net->addrs[net->count].addr = net_addr_of(a);
+    net->addrs[net->count].addr = *a;
     net->addrs[net->count].addr.port = 0;
     net->addrs[net->count].prefix = prefix;
     memcpy(net->addrs[net->count].interface, "eth0", 5);
@@ -375,13 +375,13 @@ void node_net_tell(struct node_net *e)
     node_network(h->node, &net, h->sim->now);
 }
 
-void node_net_hub(struct node_net *e, const struct sim_addr *hub, const struct sim_addr *other)
+void node_net_hub(struct node_net *e, const struct net_addr *hub, const struct net_addr *other)
 {
     struct net_addr a[2];
     size_t n = 0;
     if (hub->family)
-        a[n++] = net_addr_of(hub);
+        a[n++] = *hub;
     if (other->family)
-        a[n++] = net_addr_of(other);
+        a[n++] = *other;
     node_hub_addresses(e->h->node, a, n, e->h->sim->now);
 }

@@ -9,8 +9,8 @@
 struct node_host;
 struct node_net;
 
-struct net_addr net_addr_of(const struct sim_addr *a);
-struct sim_addr sim_addr_of(const struct net_addr *a);
+struct net_addr net_addr_of(const struct net_addr *a);
+struct net_addr sim_addr_of(const struct net_addr *a);
 
 struct node_net *node_net_new(struct node_host *h);
 /* Closes every socket: the process is gone. */
@@ -19,6 +19,6 @@ void node_net_free(struct node_net *e);
 bool node_net_act(struct node_net *e, const struct node_out *o);
 /* Tells the engine the host's addresses, and those of the hub. */
 void node_net_tell(struct node_net *e);
-void node_net_hub(struct node_net *e, const struct sim_addr *hub, const struct sim_addr *other);
+void node_net_hub(struct node_net *e, const struct net_addr *hub, const struct net_addr *other);
 
 #endif

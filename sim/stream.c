@@ -54,7 +54,7 @@ struct stream {
     struct stream *next;
     struct host *host;
     struct sim *sim;
-    struct sim_addr local, remote; /* local: as it was when the stream was made */
+    struct net_addr local, remote; /* local: as it was when the stream was made */
     uint16_t port;
     bool dialled, crossed, server, orphan, finishing, fin_sent, paused, wants_room, in_callback, reap;
     enum stream_state state;
@@ -100,7 +100,7 @@ static struct stream_side *side_of(struct host *h)
     return h->streams;
 }
 
-static struct stream *stream_make(struct host *h, const struct sim_addr *remote, uint16_t port)
+static struct stream *stream_make(struct host *h, const struct net_addr *remote, uint16_t port)
 {
     struct stream *s = sim_alloc(sizeof *s);
     s->host = h;
@@ -147,7 +147,7 @@ static void send_packet(struct stream *s, uint8_t flags, uint64_t seq, struct by
                         uint64_t sack)
 {
     /* A host that moved keeps its streams bound to an address that no router knows: silence, not a reset. */
-    if (!sim_ip_equal(&s->local, s->remote.family == 4 ? &s->host->ip4 : &s->host->ip6))
+    if (!net_ip_equal(&s->local, s->remote.family == 4 ? &s->host->ip4 : &s->host->ip6))
         return;
     struct packet *p = packet_new(NAT_STREAM, &s->remote, data);
     p->from.port = s->port;
@@ -482,7 +482,7 @@ static void tell_room(struct stream *s)
 static struct stream *find(struct host *h, const struct packet *p)
 {
     for (struct stream *s = side_of(h)->streams; s; s = s->next)
-        if (s->port == p->to.port && sim_addr_equal(&s->remote, &p->from) && s->state != DEAD)
+        if (s->port == p->to.port && net_addr_equal(&s->remote, &p->from) && s->state != DEAD)
             return s;
     return NULL;
 }
@@ -620,7 +620,7 @@ void stream_unlisten(struct host *h, uint16_t port)
             side->listeners[i--] = side->listeners[--side->listener_count];
 }
 
-static struct stream *connect_at(struct host *h, uint16_t port, const struct sim_addr *to,
+static struct stream *connect_at(struct host *h, uint16_t port, const struct net_addr *to,
                                  const struct stream_ops *ops, void *arg)
 {
     for (struct host *each = h->net->hosts; each; each = each->next)
@@ -631,11 +631,11 @@ static struct stream *connect_at(struct host *h, uint16_t port, const struct sim
     return s;
 }
 
-struct stream *stream_connect_from(struct host *h, uint16_t port, const struct sim_addr *to,
+struct stream *stream_connect_from(struct host *h, uint16_t port, const struct net_addr *to,
                                    const struct stream_ops *ops, void *arg)
 {
     for (const struct stream *s = side_of(h)->streams; s; s = s->next)
-        if (s->port == port && sim_addr_equal(&s->remote, to) && s->state != DEAD)
+        if (s->port == port && net_addr_equal(&s->remote, to) && s->state != DEAD)
             return NULL;
     struct stream *s = connect_at(h, port, to, ops, arg);
     s->dialled = true;
@@ -645,7 +645,7 @@ struct stream *stream_connect_from(struct host *h, uint16_t port, const struct s
     return s;
 }
 
-struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
+struct stream *stream_connect(struct host *h, const struct net_addr *to, const struct stream_ops *ops,
                               void *arg)
 {
     struct stream *s = connect_at(h, host_port(h), to, ops, arg);
@@ -727,7 +727,7 @@ static void side_done(struct host *h)
     h->streams = NULL;
 }
 
-const struct sim_addr *stream_remote(const struct stream *s)
+const struct net_addr *stream_remote(const struct stream *s)
 {
     return &s->remote;
 }

@@ -45,11 +45,11 @@ struct stream_listener {
 int stream_listen(struct host *h, const struct stream_listener *l);
 void stream_unlisten(struct host *h, uint16_t port);
 /* Never calls back from inside. */
-struct stream *stream_connect(struct host *h, const struct sim_addr *to, const struct stream_ops *ops,
+struct stream *stream_connect(struct host *h, const struct net_addr *to, const struct stream_ops *ops,
                               void *arg);
 /* From a port of our own choice, that of a listener: its fingerprint is ours where the other side does the
  * same. NULL: such a stream exists. */
-struct stream *stream_connect_from(struct host *h, uint16_t port, const struct sim_addr *to,
+struct stream *stream_connect_from(struct host *h, uint16_t port, const struct net_addr *to,
                                    const struct stream_ops *ops, void *arg);
 /* false: not up or full; writable comes later. */
 bool stream_send(struct stream *s, bool binary, struct bytes message);
@@ -65,7 +65,7 @@ void stream_abort(struct stream *s);
 /* Every stream and listener of this host vanishes: the kernel tells the peers (reset), or, with quiet, nobody
  * does. */
 void stream_host_reset(struct host *h, bool quiet);
-const struct sim_addr *stream_remote(const struct stream *s);
+const struct net_addr *stream_remote(const struct stream *s);
 usec_t stream_rtt(const struct stream *s);
 
 #endif

@@ -101,7 +101,7 @@ static void serve(void)
 
 static void dial(void)
 {
-    struct sim_addr to = server->ip4;
+    struct net_addr to = server->ip4;
     to.port = 443;
     here.s = stream_connect(client, &to, &ops, &here);
 }
@@ -294,7 +294,7 @@ static void test_through_a_box_and_its_reboot(void **state)
     dial();
     run(SEC);
     assert_true(here.up && there.up);
-    assert_true(sim_ip_equal(stream_remote(there.s), &home->nat4.outside));
+    assert_true(net_ip_equal(stream_remote(there.s), &home->nat4.outside));
     site_reboot(home, false);
     send_numbered(here.s, 0, 10); /* leaves by another port: nobody knows it there */
     run(SEC);
@@ -317,16 +317,16 @@ static void *accept_unwanted(void *arg, struct stream *s)
     return NULL;
 }
 
-static struct sim_addr outside_of(const struct host *h, uint16_t port)
+static struct net_addr outside_of(const struct host *h, uint16_t port)
 {
-    struct sim_addr a = h->site->parent ? h->site->nat4.outside : h->ip4;
+    struct net_addr a = h->site->parent ? h->site->nat4.outside : h->ip4;
     a.port = port;
     return a;
 }
 
 static void both_connect(usec_t later)
 {
-    const struct sim_addr a = outside_of(client, PORT_A), b = outside_of(server, PORT_B);
+    const struct net_addr a = outside_of(client, PORT_A), b = outside_of(server, PORT_B);
     struct stream_listener la = {.port = PORT_A, .ops = &ops, .accept = accept_unwanted}, lb = la;
     lb.port = PORT_B;
     memset(la.fingerprint, 0xaa, 32);

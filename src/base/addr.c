@@ -140,6 +140,28 @@ unsigned net_ip_common(const struct net_addr *a, const struct net_addr *b)
     return bits;
 }
 
+void rd_addr(struct rd *r, struct net_addr *a)
+{
+    *a = (struct net_addr){.family = rd_u8(r)};
+    if (a->family == 0)
+        return;
+    if (ip_len(a) == 0)
+        rd_fail(r);
+    a->port = rd_u16(r);
+    rd_copy(r, a->ip, ip_len(a));
+}
+
+void wr_addr(struct wr *w, const struct net_addr *a)
+{
+    wr_u8(w, a->family);
+    if (a->family == 0)
+        return;
+    if (ip_len(a) == 0)
+        w->bad = true;
+    wr_u16(w, a->port);
+    wr_copy(w, a->ip, ip_len(a));
+}
+
 static enum net_scope scope4(uint32_t ip)
 {
     if (ip >> 24 == 0 || ip >> 28 >= 14)

@@ -3,9 +3,7 @@
 #ifndef WARREN_BASE_ADDR_H
 #define WARREN_BASE_ADDR_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base/bytes.h"
 
 struct net_addr {
     uint8_t family; /* 4 or 6; 0: none */
@@ -32,6 +30,11 @@ uint32_t net_addr_ip4(const struct net_addr *a); /* host order; 0 for others */
 void net_addr_unmap(struct net_addr *a);
 /* How many leading bits the addresses share; 0 for different families. */
 unsigned net_ip_common(const struct net_addr *a, const struct net_addr *b);
+
+/* As it travels inside messages: family u8 | port u16 | 4 or 16 bytes; the family alone where it is 0.
+ * Another family fails. */
+void rd_addr(struct rd *r, struct net_addr *a);
+void wr_addr(struct wr *w, const struct net_addr *a);
 
 enum net_scope {
     NET_NONE, /* unspecified, multicast, broadcast, reserved, family 0: nobody can be sent to there */

@@ -72,6 +72,17 @@ void base64url_put(char *out, struct bytes in)
     radix_put(out, in, base64url_digits, 6);
 }
 
+void base64_put(char *out, struct bytes in)
+{
+    size_t n = 0;
+    base64url_put(out, in);
+    for (; out[n]; n++)
+        out[n] = out[n] == '-' ? '+' : out[n] == '_' ? '/' : out[n];
+    while (n % 4 != 0)
+        out[n++] = '=';
+    out[n] = '\0';
+}
+
 static int hex_value(char c)
 {
     return digit_value(hex_digits, c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);

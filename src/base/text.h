@@ -14,6 +14,8 @@
 void hex_put(char *out, struct bytes in);
 void base32_put(char *out, struct bytes in);
 void base64url_put(char *out, struct bytes in);
+/* base64 (RFC 4648 section 4) with padding, for what others read: (n + 2) / 3 * 4 letters and a NUL. */
+void base64_put(char *out, struct bytes in);
 /* The reverse: exact length and canonical form demanded (no white space, no stray bits); hex in either case.
  * 0 and *n bytes in out (cap of them at most), or -EINVAL. */
 int hex_get(uint8_t *out, size_t cap, size_t *n, const char *s, size_t len);

@@ -261,12 +261,30 @@ static void escapes(void **state)
     assert_int_equal(untouched, '?');
 }
 
+/* RFC 4648 section 10, and the two letters that the other alphabet has not. */
+static void standard_base64(void **state)
+{
+    static const char *const rows[][2] = {{"", ""},
+                                          {"f", "Zg=="},
+                                          {"fo", "Zm8="},
+                                          {"foo", "Zm9v"},
+                                          {"foob", "Zm9vYg=="},
+                                          {"fooba", "Zm9vYmE="},
+                                          {"foobar", "Zm9vYmFy"},
+                                          {"\xfb\xff", "+/8="}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char out[16];
+        base64_put(out, bytes_of_str(rows[i][0]));
+        assert_string_equal(out, rows[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published), cmocka_unit_test(round_trips), cmocka_unit_test(refusals),
-        cmocka_unit_test(durations), cmocka_unit_test(utf8),        cmocka_unit_test(names),
-        cmocka_unit_test(escapes),
+        cmocka_unit_test(standard_base64), cmocka_unit_test(published), cmocka_unit_test(round_trips),
+        cmocka_unit_test(refusals),        cmocka_unit_test(durations), cmocka_unit_test(utf8),
+        cmocka_unit_test(names),           cmocka_unit_test(escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

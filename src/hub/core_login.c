@@ -127,12 +127,8 @@ static void turn_welcome(const struct hub *h, const struct session *s, struct si
              (unsigned long long)w->u.welcome.turn_expires, node_short((char[17]){0}, s->node));
     struct bytes user = bytes_of_str(w->u.welcome.turn_user);
     hmac_sha1(mac, bytes_of(h->turn_secret, h->turn_secret_len), &user, 1);
-    char *p = w->u.welcome.turn_password;
     _Static_assert(BASE64_LEN(SHA1_LEN) + 1 <= SIGNAL_TURN_PASSWORD_MAX, "room for the padding");
-    base64url_put(p, bytes_of(mac, sizeof mac));
-    for (; *p; p++)
-        *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
-    strcpy(p, "="); /* 20 bytes end in one character of padding */
+    base64_put(w->u.welcome.turn_password, bytes_of(mac, sizeof mac));
     wipe(mac, sizeof mac);
 }
 

@@ -4,19 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void ws_upgrade_key(char key[WS_UPGRADE_KEY_LEN + 1], const uint8_t random[16])
 {
-    uint8_t padded[18] = {0};
-    memcpy(padded, random, 16);
-    for (size_t i = 0; i < 6; i++) {
-        uint32_t v = (uint32_t)padded[3 * i] << 16 | (uint32_t)padded[3 * i + 1] << 8 | padded[3 * i + 2];
-        for (size_t j = 0; j < 4; j++)
-            key[4 * i + j] = base64[v >> (18 - 6 * j) & 63];
-    }
-    key[22] = key[23] = '=';
-    key[24] = 0;
+    base64_put(key, bytes_of(random, 16));
 }
 
 static int printed(int n, size_t cap)

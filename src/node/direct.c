@@ -24,11 +24,6 @@ static bool direct_allowed(const struct node *n)
     return n->limits.direct && u->known && (u->main4.port != 0 || u->main6.port != 0 || u->tcp_port != 0);
 }
 
-bool path_is_direct(enum path_kind k)
-{
-    return k == PATH_LAN || k == PATH_UDP || k == PATH_TLS;
-}
-
 bool direct_udp_alive(const struct node_peer *p)
 {
     struct path_stats st;
@@ -168,15 +163,20 @@ static void locals_add(struct node *n, struct direct *d, usec_t now)
 }
 
 /* Addresses in our own virtual LANs are no way to anybody but through the paths that are looked for. */
+static void remote_add(const struct node *n, struct direct *d, const struct ice_candidate *c, usec_t now)
+{
+    if (!underlay_overlay(n, &c->addr))
+        ice_add_remote(d->ice, c, now);
+    nat64_remote(n, d->ice, c, now);
+}
+
 static void remotes_add(const struct node *n, struct direct *d, usec_t now)
 {
     for (size_t i = 0; i < d->theirs.count; i++) {
         const struct direct_candidate *r = &d->theirs.candidates[i];
         const struct ice_candidate c = {
             .type = (enum ice_type)r->type, .mapped = r->mapped, .addr = r->addr, .priority = r->priority};
-        if (!underlay_overlay(n, &r->addr))
-            ice_add_remote(d->ice, &c, now);
-        nat64_remote(n, d->ice, &c, now);
+        remote_add(n, d, &c, now);
     }
     if (d->theirs.flags & DIRECT_DONE)
         ice_remote_done(d->ice, now);
@@ -263,9 +263,7 @@ void direct_session_up(struct node *n, struct node_peer *p, usec_t now)
         const struct ice_candidate c = {
             .type = net_addr_scope(a) == NET_PUBLIC && a->family == 4 ? ICE_SERVER_REFLEXIVE : ICE_HOST,
             .addr = *a};
-        if (!underlay_overlay(n, a))
-            ice_add_remote(p->direct->ice, &c, now);
-        nat64_remote(n, p->direct->ice, &c, now);
+        remote_add(n, p->direct, &c, now);
     }
 }
 

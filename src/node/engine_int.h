@@ -310,7 +310,7 @@ struct node_peer {
     enum path_kind on; /* kind of the path of the moment, since when, and what was before */
     usec_t on_since;
     uint32_t on_way; /* its id; 0: none */
-    uint8_t *part; /* an entry that comes in parts; ENTRY_MAX bytes or NULL */
+    uint8_t *part;   /* an entry that comes in parts; ENTRY_MAX bytes or NULL */
     size_t part_have, part_total;
     uint64_t part_seq;
 };
@@ -435,10 +435,10 @@ struct request {
 /* How pairs moved from path to path (metrics.c). */
 #define MOVE_BUCKETS 10
 struct node_moves {
-    uint64_t failed;    /* a path answered, but the keys were not proved over it */
-    uint64_t fallbacks; /* off a path that had died */
+    uint64_t failed;                         /* a path answered, but the keys were not proved over it */
+    uint64_t fallbacks;                      /* off a path that had died */
     uint64_t retries_proven, retries_failed; /* rounds for a direct path other than the first of a session */
-    uint64_t took[MOVE_BUCKETS + 1];         /* moves by choice: how long; the last: longer than all buckets */
+    uint64_t took[MOVE_BUCKETS + 1]; /* moves by choice: how long; the last: longer than all buckets */
     usec_t took_sum;
 };
 
@@ -570,7 +570,6 @@ void relay_way_wish(struct node *n, struct node_peer *p,
                     usec_t now); /* a way over the UDP relay beside the WebSocket's */
 
 /* direct.c */
-bool path_is_direct(enum path_kind k);
 void direct_session_up(struct node *n, struct node_peer *p, usec_t now);
 void direct_stop(struct node *n, struct node_peer *p);
 void direct_free(struct node *n, struct node_peer *p);

@@ -6,34 +6,18 @@
 
 void ip4_text(char out[16], uint32_t ip4)
 {
-    snprintf(out, 16, "%u.%u.%u.%u", ip4 >> 24, ip4 >> 16 & 255, ip4 >> 8 & 255, ip4 & 255);
+    char text[NET_ADDR_TEXT];
+    const struct net_addr a = net_addr4(ip4, 0);
+    net_ip_text(text, &a);
+    snprintf(out, 16, "%.15s", text);
 }
 
-/* RFC 5952: the longest run of zero groups, of two at least, is "::". */
 void ip6_text(char out[46], const uint8_t ip6[16])
 {
-    unsigned group[8];
-    int best = -1, best_len = 1;
-    for (int i = 0; i < 8; i++)
-        group[i] = (unsigned)ip6[2 * i] << 8 | ip6[2 * i + 1];
-    for (int i = 0; i < 8; i++) {
-        int len = 0;
-        while (i + len < 8 && group[i + len] == 0)
-            len++;
-        if (len > best_len) {
-            best = i;
-            best_len = len;
-        }
-    }
-    size_t at = 0;
-    for (int i = 0; i < 8; i++) {
-        if (i == best) {
-            at += (size_t)snprintf(out + at, 46 - at, i + best_len == 8 ? "::" : ":");
-            i += best_len - 1;
-            continue;
-        }
-        at += (size_t)snprintf(out + at, 46 - at, "%s%x", i > 0 ? ":" : "", group[i]);
-    }
+    char text[NET_ADDR_TEXT];
+    const struct net_addr a = net_addr6(ip6, 0);
+    net_ip_text(text, &a);
+    snprintf(out, 46, "%.45s", text);
 }
 
 const char *role_name(enum party_role r)

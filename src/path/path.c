@@ -73,6 +73,11 @@ const char *path_kind_name(enum path_kind k)
     return (unsigned)k < PATH_KIND_COUNT ? names[k] : "unknown";
 }
 
+bool path_is_direct(enum path_kind k)
+{
+    return k == PATH_LAN || k == PATH_UDP || k == PATH_TLS;
+}
+
 struct paths *paths_new(struct rng rng)
 {
     struct paths *p = calloc(1, sizeof *p);
@@ -298,16 +303,11 @@ static bool is_stream(enum path_kind k)
     return k == PATH_TLS || k == PATH_WS_RELAY;
 }
 
-static bool is_relay(enum path_kind k)
-{
-    return k == PATH_UDP_RELAY || k == PATH_WS_RELAY || k == PATH_TURN || k == PATH_MULTI_HOP;
-}
-
 /* Kinds that need no hold to take over. */
 static bool outranks(const struct path *h, const struct path *than)
 {
-    return is_relay(than->kind) &&
-           (!is_relay(h->kind) ||
+    return !path_is_direct(than->kind) &&
+           (path_is_direct(h->kind) ||
             ((h->kind == PATH_UDP_RELAY || h->kind == PATH_TURN) && than->kind == PATH_WS_RELAY));
 }
 

@@ -25,6 +25,7 @@ enum path_kind {
 };
 /* "none", "lan", "udp", "tls", "udp-relay", "ws-relay", "turn", "multi-hop" */
 const char *path_kind_name(enum path_kind k);
+bool path_is_direct(enum path_kind k); /* to the peer itself: lan, udp, tls */
 
 #define PATHS_MAX         8          /* per peer */
 #define PATH_PROBE_IDLE   (10 * SEC) /* between probes of a path that carries nothing */

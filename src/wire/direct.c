@@ -4,29 +4,6 @@
 
 #define MAPPED 0x80
 
-static void addr_read(struct net_addr *a, struct rd *r)
-{
-    *a = (struct net_addr){.family = rd_u8(r)};
-    if (a->family == 0)
-        return;
-    if (a->family != 4 && a->family != 6) {
-        rd_fail(r);
-        return;
-    }
-    a->port = rd_u16(r);
-    rd_copy(r, a->ip, a->family == 4 ? 4 : 16);
-}
-
-static void addr_write(struct wr *w, const struct net_addr *a)
-{
-    uint8_t family = a->family == 4 || a->family == 6 ? a->family : 0;
-    wr_u8(w, family);
-    if (family == 0)
-        return;
-    wr_u16(w, a->port);
-    wr_copy(w, a->ip, family == 4 ? 4 : 16);
-}
-
 int direct_read(struct direct_message *m, struct bytes in)
 {
     struct rd r = rd_of(in);
@@ -35,7 +12,7 @@ int direct_read(struct direct_message *m, struct bytes in)
     m->ports = rd_u8(&r);
     m->step = (int8_t)rd_u8(&r);
     m->tcp_port = rd_u16(&r);
-    addr_read(&m->tcp_mapped, &r);
+    rd_addr(&r, &m->tcp_mapped);
     m->count = rd_u8(&r);
     if (!rd_ok(&r) || m->flags & ~DIRECT_FLAGS || m->mapping >= DIRECT_MAPPING_COUNT ||
         m->ports >= DIRECT_PORTS_COUNT || m->count > DIRECT_CANDIDATES_MAX)
@@ -46,7 +23,7 @@ int direct_read(struct direct_message *m, struct bytes in)
         c->mapped = type & MAPPED;
         c->type = type & ~MAPPED;
         c->priority = rd_u32(&r);
-        addr_read(&c->addr, &r);
+        rd_addr(&r, &c->addr);
         if (c->type > 3 || c->addr.family == 0)
             return -EBADMSG;
     }
@@ -62,13 +39,13 @@ void direct_write(struct wr *w, const struct direct_message *m)
     wr_u8(w, m->ports);
     wr_u8(w, (uint8_t)m->step);
     wr_u16(w, m->tcp_port);
-    addr_write(w, &m->tcp_mapped);
+    wr_addr(w, &m->tcp_mapped);
     wr_u8(w, (uint8_t)m->count);
     for (size_t i = 0; i < m->count && i < DIRECT_CANDIDATES_MAX; i++) {
         const struct direct_candidate *c = &m->candidates[i];
         wr_u8(w, (uint8_t)(c->type | (c->mapped ? MAPPED : 0)));
         wr_u32(w, c->priority);
-        addr_write(w, &c->addr);
+        wr_addr(w, &c->addr);
     }
 }
 

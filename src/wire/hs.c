@@ -65,34 +65,6 @@ void hs_heads_write(struct wr *w, const struct hs_head *heads, uint8_t count)
     }
 }
 
-static size_t ip_len(uint8_t family)
-{
-    return family == 4 ? 4 : family == 6 ? 16 : 0;
-}
-
-static void addr_read(struct rd *r, struct net_addr *a)
-{
-    memset(a, 0, sizeof *a);
-    a->family = rd_u8(r);
-    if (a->family == 0)
-        return;
-    if (ip_len(a->family) == 0)
-        rd_fail(r);
-    a->port = rd_u16(r);
-    rd_copy(r, a->ip, ip_len(a->family));
-}
-
-static void addr_write(struct wr *w, const struct net_addr *a)
-{
-    wr_u8(w, a->family);
-    if (a->family == 0)
-        return;
-    if (ip_len(a->family) == 0)
-        w->bad = true;
-    wr_u16(w, a->port);
-    wr_copy(w, a->ip, ip_len(a->family));
-}
-
 int hs_hello_read(struct hs_hello *m, struct bytes in)
 {
     struct hs_hello got = {0};
@@ -185,7 +157,7 @@ int hs_response_payload_read(struct hs_response_payload *m, struct bytes in)
     if (got.addr_count > HS_ADDR_MAX)
         rd_fail(&r);
     for (size_t i = 0; rd_ok(&r) && i < got.addr_count; i++) {
-        addr_read(&r, &got.addrs[i]);
+        rd_addr(&r, &got.addrs[i]);
         if (got.addrs[i].family == 0)
             rd_fail(&r);
     }
@@ -204,7 +176,7 @@ void hs_response_payload_write(struct wr *w, const struct hs_response_payload *m
     }
     wr_u8(w, m->addr_count);
     for (size_t i = 0; i < m->addr_count; i++)
-        addr_write(w, &m->addrs[i]);
+        wr_addr(w, &m->addrs[i]);
 }
 
 int hs_established_read(struct hs_established *m, struct bytes in)
@@ -232,7 +204,7 @@ int hs_established_payload_read(struct hs_established_payload *m, struct bytes i
     got.mtu = rd_u16(&r);
     got.heartbeat_ms = rd_u32(&r);
     got.rekey_s = rd_u32(&r);
-    addr_read(&r, &got.seen);
+    rd_addr(&r, &got.seen);
     got.direct = rd_u8(&r);
     if (!rd_done(&r) || got.mtu < HS_MTU_MIN || got.rekey_s == 0 || got.direct > 1)
         return -EBADMSG;
@@ -246,7 +218,7 @@ void hs_established_payload_write(struct wr *w, const struct hs_established_payl
     wr_u16(w, m->mtu);
     wr_u32(w, m->heartbeat_ms);
     wr_u32(w, m->rekey_s);
-    addr_write(w, &m->seen);
+    wr_addr(w, &m->seen);
     wr_u8(w, m->direct);
 }
 

@@ -206,7 +206,7 @@ def stop(p, sig=signal.SIGTERM, timeout=10):
         p.wait()
 
 
-NATBOX_SOURCES = ['test/live/natbox.c', 'sim/nat.c', 'sim/link.c', 'sim/clock.c', 'sim/addr.c', 'src/base/rng.c']
+NATBOX_SOURCES = ['test/live/natbox.c', 'sim/nat.c', 'sim/link.c', 'sim/clock.c', 'sim/addr.c', 'src/base/addr.c', 'src/base/bytes.c', 'src/base/text.c', 'src/base/rng.c']
 
 
 def program(lab, name, sources):

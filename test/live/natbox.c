@@ -111,7 +111,7 @@ static void packet_send(int to, const uint8_t *bytes, size_t len)
 
 struct flow {
     enum nat_proto proto;
-    struct sim_addr from, to;
+    struct net_addr from, to;
     uint8_t *ip, *ports, *sum; /* in the packet; sum: the checksum of UDP or TCP */
 };
 
@@ -135,8 +135,8 @@ static bool flow_read(struct flow *f, uint8_t *p, size_t len)
     bool udp = p[9] == IPPROTO_UDP;
     *f = (struct flow){.proto = udp ? NAT_UDP : NAT_STREAM, .ip = p, .ports = p + head};
     f->sum = p + head + (udp ? UDP_CHECKSUM : TCP_CHECKSUM);
-    f->from = (struct sim_addr){.family = 4, .port = get16(f->ports)};
-    f->to = (struct sim_addr){.family = 4, .port = get16(f->ports + 2)};
+    f->from = (struct net_addr){.family = 4, .port = get16(f->ports)};
+    f->to = (struct net_addr){.family = 4, .port = get16(f->ports + 2)};
     memcpy(f->from.ip, p + 12, 4);
     memcpy(f->to.ip, p + 16, 4);
     return true;
@@ -160,7 +160,7 @@ static void field_put(const struct flow *f, uint8_t *at, uint16_t v, bool of_ip)
         sum_change(f->sum, was, v);
 }
 
-static void address_put(const struct flow *f, size_t at, size_t port_at, const struct sim_addr *a)
+static void address_put(const struct flow *f, size_t at, size_t port_at, const struct net_addr *a)
 {
     field_put(f, f->ip + at, get16(a->ip), true);
     field_put(f, f->ip + at + 2, get16(a->ip + 2), true);
@@ -171,7 +171,7 @@ static void address_put(const struct flow *f, size_t at, size_t port_at, const s
 
 static void packet_in(struct flow *f, size_t len)
 {
-    struct sim_addr to = f->to;
+    struct net_addr to = f->to;
     if (nat_in(&box.nat, f->proto, &f->from, &to, box.sim.now) != NAT_PASS)
         return;
     address_put(f, 16, 2, &to);
@@ -183,7 +183,7 @@ static void packet_out(struct flow *f, size_t len)
     if (nat_out(&box.nat, &box.sim.rng, f->proto, &f->from, &f->to, box.sim.now) != NAT_PASS)
         return;
     address_put(f, 12, 0, &f->from);
-    if (sim_ip_equal(&f->to, &box.nat.outside)) {
+    if (net_ip_equal(&f->to, &box.nat.outside)) {
         if (box.nat.config.hairpin)
             packet_in(f, len);
         return;
@@ -261,7 +261,7 @@ static void configure(int argc, char **argv)
 {
     struct nat_config n = {.mapping = NAT_ADDRESS_PORT, .filtering = NAT_ADDRESS_PORT};
     struct link_config l = {.reorder_by = 5 * MSEC};
-    struct sim_addr outside = {.family = 4};
+    struct net_addr outside = {.family = 4};
     box.sim.seed = 1;
     bool good = argc >= 4 && inet_pton(AF_INET, argv[3], outside.ip) == 1;
     for (int i = 4; good && i < argc; i++) {

@@ -21,7 +21,7 @@ static bool udp_too;
 
 static bool wires(void *arg, struct host *h, struct packet *p)
 {
-    bool hub = sim_ip_equal(&p->to, &world->hub->host->ip4) || h == world->hub->host;
+    bool hub = net_ip_equal(&p->to, &world->hub->host->ip4) || h == world->hub->host;
     if (p->proto == NAT_UDP)
         return !udp_too;
     return hub || !cut;
@@ -161,7 +161,7 @@ SCENARIO(another_key_at_the_address_is_refused)
     bob = machine_at(home_b, "bob", &c);
     everybody_joins(ann);
     struct node_host *eve = machine_at(home_a, "eve", &c);
-    EXPECT(sim_ip_equal(&eve->host->ip4, &bob->host->ip4));
+    EXPECT(net_ip_equal(&eve->host->ip4, &bob->host->ip4));
     WITHIN(70 * SEC, node_host_logged(ann, "the certificate holds another key"));
     EXPECT(path_kind(ann, bob) == PATH_WS_RELAY);
     WITHIN(300 * MSEC, both_see());

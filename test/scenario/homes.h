@@ -24,7 +24,7 @@ struct wires {
 
 static inline bool for_hub(const struct packet *p)
 {
-    return sim_ip_equal(&p->to, p->to.family == 4 ? &world->hub->host->ip4 : &world->hub->host->ip6);
+    return net_ip_equal(&p->to, p->to.family == 4 ? &world->hub->host->ip4 : &world->hub->host->ip6);
 }
 
 static inline bool wires_tap(void *arg, struct host *h, struct packet *p)

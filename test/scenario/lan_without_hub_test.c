@@ -168,7 +168,7 @@ SCENARIO(strangers_get_nothing)
     struct node_host *eve = here("eve", true); /* a node, but in no party with them */
     struct host *mallory = host_new(home, "mallory");
     ups = words = downs = 0;
-    struct sim_addr to = bob->host->ip4;
+    struct net_addr to = bob->host->ip4;
     to.port = TLS_PORT;
     stream_connect(mallory, &to, &raw, NULL);
     WITHIN(2 * SEC, ups == 1);
@@ -207,7 +207,7 @@ SCENARIO(another_key_at_the_address_is_refused)
     night();
     node_host_start(ann);
     RUN(1 * SEC);
-    struct sim_addr group = sim_addr4(0xe00000fb, 5353);
+    struct net_addr group = net_addr4(0xe00000fb, 5353);
     struct packet *p = packet_new(NAT_UDP, &group, bytes_of(said, said_n));
     p->from.port = 5353;
     host_send(eve->host, p);

@@ -83,7 +83,7 @@ SCENARIO(who_switched_searches_off_is_not_searched_with)
 /* Nothing gets through between the homes. */
 static bool only_hub(void *arg, struct host *h, struct packet *p)
 {
-    return p->proto != NAT_UDP || h == world->hub->host || sim_ip_equal(&p->to, &world->hub->host->ip4);
+    return p->proto != NAT_UDP || h == world->hub->host || net_ip_equal(&p->to, &world->hub->host->ip4);
 }
 
 SCENARIO(one_that_failed_is_not_repeated_for_half_an_hour)

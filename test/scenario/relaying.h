@@ -17,11 +17,11 @@ static inline struct node_host *whose(const struct host *h)
     return NULL;
 }
 
-static inline struct node_host *whose_address(const struct sim_addr *a)
+static inline struct node_host *whose_address(const struct net_addr *a)
 {
     for (size_t i = 0; i < world->node_count; i++) {
         const struct host *h = world->nodes[i]->host;
-        if (sim_ip_equal(a, a->family == 4 ? &h->ip4 : &h->ip6))
+        if (net_ip_equal(a, a->family == 4 ? &h->ip4 : &h->ip6))
             return world->nodes[i];
     }
     return NULL;

@@ -58,7 +58,7 @@ SCENARIO(strangers_shout_at_the_hub)
     three_friends();
     talk(ann, bob, 10 * MSEC, 200);
     struct host *crowd = host_new(world->net->root, "crowd");
-    struct sim_addr to = world->hub->host->ip4;
+    struct net_addr to = world->hub->host->ip4;
     to.port = HUB_PORT;
     shouted = shut_out = 0;
     RUN(20 * SEC);
