@@ -49,7 +49,7 @@ static void text(struct seeds *s)
 
 static void data(struct seeds *s)
 {
-    static const struct data_header h = {3, 0x01020304, 77};
+    static const struct data_header h = {3, false, 0x01020304, 77};
     struct inner_header inner = {INNER_FRAME, 0, 0xcafe0001};
     uint8_t packet[DATA_HEADER_LEN + INNER_HEADER_LEN + 64 + DATA_TAG_LEN];
     target(s, "wire_data");

@@ -84,8 +84,8 @@ static int open_once(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN], struct 
     return err;
 }
 
-/* The rule for the cipher, the same at both ends: AES where both have it in hardware, else ChaCha20, else
- * what is left. */
+/* The rule for the cipher, the same at both ends: AES where it is the faster one at both, else
+ * ChaCha20, which is bearable everywhere, else what the policy leaves. */
 static int choose_cipher(uint8_t a, uint8_t b)
 {
     uint8_t common = a & b;

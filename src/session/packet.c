@@ -12,32 +12,36 @@ struct keys *keys_new(const struct session *s, uint32_t epoch, const struct traf
         return NULL;
     k->epoch = epoch;
     k->since = now;
-    replay_init(&k->window);
-    k->tx = aead_new(s->cipher, s->initiator ? t->to_responder : t->to_initiator);
-    k->rx = aead_new(s->cipher, s->initiator ? t->to_initiator : t->to_responder);
-    if (!k->tx || !k->rx) {
-        keys_free(k);
-        return NULL;
-    }
-    return k;
+    k->lane = lane_new(&(struct lane_config){.alg = s->cipher,
+                                             .tx_key = s->initiator ? t->to_responder : t->to_initiator,
+                                             .rx_key = s->initiator ? t->to_initiator : t->to_responder,
+                                             .epoch = (uint8_t)epoch,
+                                             .index = s->index,
+                                             .peer_index = s->peer_index});
+    if (k->lane)
+        return k;
+    free(k);
+    return NULL;
 }
 
-void keys_free(struct keys *k)
+void keys_free(struct session *s, struct keys *k)
 {
+    struct lane_totals t;
     if (!k)
         return;
-    aead_free(k->tx);
-    aead_free(k->rx);
+    lane_totals(k->lane, &t);
+    s->info.tx_packets += t.tx_packets;
+    s->info.tx_bytes += t.tx_bytes;
+    s->info.rx_packets += t.rx_packets;
+    s->info.rx_bytes += t.rx_bytes;
+    lane_drop(k->lane);
     free(k);
 }
 
 void keys_advance(struct session *s, struct keys *k, usec_t now)
 {
-    keys_free(s->keys[KEYS_PREVIOUS]);
-    struct keys *old = s->keys[KEYS_CURRENT];
-    aead_free(old->tx);
-    old->tx = NULL;
-    s->keys[KEYS_PREVIOUS] = old;
+    keys_free(s, s->keys[KEYS_PREVIOUS]);
+    s->keys[KEYS_PREVIOUS] = s->keys[KEYS_CURRENT];
     s->keys[KEYS_CURRENT] = k;
     k->since = now;
     s->previous_until = now + s->rekey_after;
@@ -47,40 +51,34 @@ void keys_advance(struct session *s, struct keys *k, usec_t now)
 bool keys_over_volume(const struct session *s, const struct keys *k)
 {
     const struct session_limits *l = s->limits;
-    if (k->counter >= l->rekey_packets || k->sealed_bytes >= l->rekey_bytes)
+    struct lane_totals t;
+    lane_totals(k->lane, &t);
+    if (t.counter >= l->rekey_packets || t.sealed_bytes >= l->rekey_bytes)
         return true;
     /* Only the initiator acts by itself: it watches both directions, the responder's own count is for WANT.
      */
-    return s->initiator && (k->opened >= l->rekey_packets || k->opened_bytes >= l->rekey_bytes);
+    return s->initiator && (t.opened >= l->rekey_packets || t.opened_bytes >= l->rekey_bytes);
 }
 
-static void nonce_of(uint8_t nonce[AEAD_NONCE_LEN], uint64_t counter)
+bool keys_used(const struct keys *k)
 {
-    struct wr w = wr_of(nonce, AEAD_NONCE_LEN);
-    wr_u32(&w, 0);
-    wr_u64(&w, counter);
+    struct lane_totals t;
+    lane_totals(k->lane, &t);
+    return t.tx_packets > 0 || t.rx_packets > 0;
 }
 
 int packet_seal(struct session *s, enum inner_kind kind, uint32_t party, uint8_t *buf, size_t n)
 {
-    struct keys *k = s->keys[KEYS_CURRENT];
-    uint64_t reserve = kind == INNER_CONTROL ? CONTROL_RESERVE : 0;
-    if (k->counter >= s->limits->seal_max + reserve)
-        return -EKEYEXPIRED;
-    const struct data_header h = {(uint8_t)k->epoch, s->peer_index, k->counter};
+    struct lane *l = s->keys[KEYS_CURRENT]->lane;
     const struct inner_header inner = {(uint8_t)kind, 0, party};
-    uint8_t nonce[AEAD_NONCE_LEN];
-    nonce_of(nonce, k->counter);
-    data_header_write(&h, buf);
-    inner_header_write(&inner, buf + DATA_HEADER_LEN);
-    size_t text = INNER_HEADER_LEN + n;
-    int err = aead_seal(k->tx, nonce, bytes_of(buf, DATA_HEADER_LEN), buf + DATA_HEADER_LEN, text,
-                        buf + DATA_HEADER_LEN + text);
+    uint64_t counter;
+    int err = lane_take(l, 1, s->limits->seal_max + (kind == INNER_CONTROL ? CONTROL_RESERVE : 0), &counter);
     /* A counter is never used twice, not even where sealing failed half-way. */
-    k->counter++;
+    if (err == 0)
+        err = lane_seal(l, 0, counter, &inner, buf, n);
     if (err < 0)
         return err;
-    k->sealed_bytes += text;
+    lane_sealed(l, 1, n, kind != INNER_NULL && kind != INNER_CONTROL);
     return 0;
 }
 
@@ -97,8 +95,40 @@ struct opened {
     struct keys *k;
     struct inner_header inner;
     struct bytes payload;
-    uint64_t counter;
 };
+
+static enum session_drop drop_of(enum lane_verdict v)
+{
+    switch (v) {
+    case LANE_OPEN:
+        return DROP_NONE;
+    case LANE_SEEN:
+        return DROP_REPLAYED;
+    case LANE_OLD:
+        return DROP_TOO_OLD;
+    default:
+        return DROP_BAD_TAG;
+    }
+}
+
+/* Between lane_lock and lane_unlock. */
+static enum session_drop packet_judge(const struct data_header *h, uint8_t *p, size_t n, struct opened *o)
+{
+    enum session_drop d = drop_of(lane_open(o->k->lane, 0, h, p, n));
+    if (d != DROP_NONE)
+        return d;
+    size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
+    if (inner_header_read(&o->inner, bytes_of(p + DATA_HEADER_LEN, text)) < 0 ||
+        h->own == inner_is_payload(o->inner.kind))
+        return DROP_BAD_INNER;
+    o->payload = bytes_of(p + DATA_HEADROOM, text - INNER_HEADER_LEN);
+    struct ctl_header ctl;
+    struct bytes piece;
+    if (o->inner.kind == INNER_CONTROL && ctl_header_read(&ctl, &piece, o->payload) < 0)
+        return DROP_BAD_CONTROL;
+    lane_mark(o->k->lane, h->counter);
+    return DROP_NONE;
+}
 
 static enum session_drop packet_open(struct session *s, uint8_t *p, size_t n, struct opened *o)
 {
@@ -112,24 +142,10 @@ static enum session_drop packet_open(struct session *s, uint8_t *p, size_t n, st
     o->k = keys_of_epoch(s, h.epoch);
     if (!o->k)
         return DROP_UNKNOWN_EPOCH;
-    o->counter = h.counter;
-    enum replay_verdict v = replay_check(&o->k->window, h.counter);
-    if (v != REPLAY_FRESH)
-        return v == REPLAY_SEEN ? DROP_REPLAYED : DROP_TOO_OLD;
-    uint8_t nonce[AEAD_NONCE_LEN];
-    nonce_of(nonce, h.counter);
-    size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
-    if (aead_open(o->k->rx, nonce, bytes_of(p, DATA_HEADER_LEN), p + DATA_HEADER_LEN, text,
-                  p + n - DATA_TAG_LEN) < 0)
-        return DROP_BAD_TAG;
-    if (inner_header_read(&o->inner, bytes_of(p + DATA_HEADER_LEN, text)) < 0)
-        return DROP_BAD_INNER;
-    o->payload = bytes_of(p + DATA_HEADROOM, text - INNER_HEADER_LEN);
-    struct ctl_header ctl;
-    struct bytes piece;
-    if (o->inner.kind == INNER_CONTROL && ctl_header_read(&ctl, &piece, o->payload) < 0)
-        return DROP_BAD_CONTROL;
-    return DROP_NONE;
+    lane_lock(o->k->lane);
+    enum session_drop d = packet_judge(&h, p, n, o);
+    lane_unlock(o->k->lane);
+    return d;
 }
 
 enum session_drop packet_input(struct session *s, uint8_t *p, size_t n, usec_t now, struct session_in *in)
@@ -138,16 +154,10 @@ enum session_drop packet_input(struct session *s, uint8_t *p, size_t n, usec_t n
     enum session_drop d = packet_open(s, p, n, &o);
     if (d != DROP_NONE)
         return d;
-    replay_mark(&o.k->window, o.counter);
-    o.k->opened++;
-    o.k->opened_bytes += o.payload.n + INNER_HEADER_LEN;
-    bool data = o.inner.kind == INNER_FRAME || o.inner.kind == INNER_PACKET || o.inner.kind == INNER_CELL;
-    if (data) {
-        o.k->used = true;
-        s->info.rx_packets++;
-        s->info.rx_bytes += o.payload.n;
-        *in = (struct session_in){o.inner.kind, o.inner.party, p + DATA_HEADROOM, o.payload.n};
-    }
+    bool data = inner_is_payload(o.inner.kind) || o.inner.kind == INNER_CELL;
+    lane_opened(o.k->lane, 1, o.payload.n, data);
+    if (data)
+        *in = (struct session_in){o.inner.kind, o.inner.flags, o.inner.party, p + DATA_HEADROOM, o.payload.n};
     handshake_confirmed(s);
     rekey_heard(s, o.k, now);
     if (keys_over_volume(s, s->keys[KEYS_CURRENT]))

@@ -135,7 +135,7 @@ static void answer_commit(struct session *s, const struct answer *a, uint32_t ep
     if (!k)
         return;
     if (message_set(&r->init, init) < 0 || message_set(&r->reply, bytes_of(a->text, sizeof a->text)) < 0) {
-        keys_free(k);
+        keys_free(s, k);
         return;
     }
     s->keys[KEYS_NEXT] = k;
@@ -273,7 +273,7 @@ void rekey_heard(struct session *s, const struct keys *k, usec_t now)
 static usec_t due(const struct session *s)
 {
     const struct keys *k = s->keys[KEYS_CURRENT];
-    usec_t at = s->rekey.wanted ? s->rekey.resend_at : k->used ? k->since + s->rekey_after : USEC_NEVER;
+    usec_t at = s->rekey.wanted ? s->rekey.resend_at : keys_used(k) ? k->since + s->rekey_after : USEC_NEVER;
     return at > s->rekey.not_before ? at : s->rekey.not_before;
 }
 

@@ -248,7 +248,7 @@ struct session *session_new(const struct session_config *c)
 void session_wipe(struct session *s)
 {
     for (size_t i = 0; i < KEYS_COUNT; i++) {
-        keys_free(s->keys[i]);
+        keys_free(s, s->keys[i]);
         s->keys[i] = NULL;
     }
     handshake_free(s->hs);
@@ -346,11 +346,6 @@ int session_seal(struct session *s, enum inner_kind kind, uint32_t party, uint8_
     int err = packet_seal(s, kind, party, buf, n);
     if (err < 0)
         return err;
-    if (kind != INNER_NULL) {
-        s->keys[KEYS_CURRENT]->used = true;
-        s->info.tx_packets++;
-        s->info.tx_bytes += n;
-    }
     if (keys_over_volume(s, s->keys[KEYS_CURRENT]))
         rekey_want(s, now);
     return 0;
@@ -397,7 +392,11 @@ int session_heads(struct session *s, const struct hs_head *heads, size_t count, 
 static bool exhausted(const struct session *s)
 {
     const struct keys *k = s->keys[KEYS_CURRENT];
-    return k && k->counter >= s->limits->seal_max + CONTROL_RESERVE;
+    struct lane_totals t;
+    if (!k)
+        return false;
+    lane_totals(k->lane, &t);
+    return t.counter >= s->limits->seal_max + CONTROL_RESERVE;
 }
 
 static usec_t previous_wake(const struct session *s)
@@ -427,7 +426,7 @@ void session_tick(struct session *s, usec_t now)
         return;
     }
     if (now >= previous_wake(s)) {
-        keys_free(s->keys[KEYS_PREVIOUS]);
+        keys_free(s, s->keys[KEYS_PREVIOUS]);
         s->keys[KEYS_PREVIOUS] = NULL;
     }
     rekey_tick(s, now);
@@ -465,6 +464,38 @@ void session_info(const struct session *s, struct session_info *info)
     memcpy(info->session_id, s->id, sizeof info->session_id);
     if (s->keys[KEYS_CURRENT])
         info->epoch = s->keys[KEYS_CURRENT]->epoch;
+    for (size_t i = 0; i < KEYS_COUNT; i++) {
+        struct lane_totals t = {0};
+        if (s->keys[i])
+            lane_totals(s->keys[i]->lane, &t);
+        info->tx_packets += t.tx_packets;
+        info->tx_bytes += t.tx_bytes;
+        info->rx_packets += t.rx_packets;
+        info->rx_bytes += t.rx_bytes;
+    }
+}
+
+/* ---- lanes ---- */
+
+bool session_lanes(const struct session *s, struct session_lanes *l)
+{
+    const struct keys *cur = s->keys[KEYS_CURRENT], *old = s->keys[KEYS_PREVIOUS];
+    *l = (struct session_lanes){.most = s->limits->seal_max};
+    if (s->state != SESSION_UP_STATE || !cur)
+        return false;
+    l->tx = cur->lane;
+    /* What is heard under keys that are not confirmed yet is news for the rekey, and what comes first for the handshake. */
+    if (s->hs)
+        return true;
+    l->rx[0] = s->rekey.state != REKEY_CONFIRM ? cur->lane : NULL;
+    l->rx[1] = old ? old->lane : NULL;
+    return true;
+}
+
+void session_lanes_used(struct session *s, usec_t now)
+{
+    if (s->state == SESSION_UP_STATE && keys_over_volume(s, s->keys[KEYS_CURRENT]))
+        rekey_want(s, now);
 }
 
 size_t session_memory(const struct session *s)
@@ -474,7 +505,7 @@ size_t session_memory(const struct session *s)
     if (s->hs)
         n += sizeof *s->hs + s->hs->hello.n + s->hs->challenge.n + s->hs->last.n;
     for (size_t i = 0; i < KEYS_COUNT; i++)
-        n += s->keys[i] ? sizeof *s->keys[i] : 0;
+        n += s->keys[i] ? sizeof *s->keys[i] + lane_memory() : 0;
     for (size_t i = 0; s->assemblies && i < ASSEMBLIES_MAX; i++)
         n += sizeof *s->assemblies + s->assemblies[i].total;
     n += s->resumes ? 2 * RESUMES_MAX * sizeof *s->resumes : 0;

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "crypto/aead.h"
 #include "crypto/sign.h"
+#include "session/lane.h"
 #include "wire/hs.h"
 
 /* Limits and intervals; tests shorten them. doc/protocol/session.md gives the reasons. */
@@ -40,7 +41,7 @@ struct session_config {
     const struct sign_public *peer_public; /* from the party log, never from the wire; copied */
     uint32_t index;                        /* ours, unique among the owner's sessions; never 0 */
     uint8_t ciphers;                       /* mask of what this end takes, bit n: enum aead_alg n */
-    bool prefer_aes;                       /* whether this CPU has AES instructions */
+    bool prefer_aes;                       /* AES is at least as fast here as ChaCha20 (aead_prefers_aes) */
     const struct hs_head *heads; /* the heads of the parties that both are in; copied; at most HS_HEADS_MAX */
     size_t head_count;
     const struct net_addr *addrs; /* our addresses for RESPONSE; copied; may be none */
@@ -118,7 +119,8 @@ int session_start(struct session *s, usec_t now);
 
 /* What session_input found in a data packet: decrypted in place, a view into the caller's datagram. */
 struct session_in {
-    uint8_t kind; /* enum inner_kind; INNER_NULL also for everything that the session itself took */
+    uint8_t kind;  /* enum inner_kind; INNER_NULL also for everything that the session itself took */
+    uint8_t flags; /* enum inner_flag */
     uint32_t party;
     uint8_t *p;
     size_t n;
@@ -172,6 +174,19 @@ struct session_out {
     uint8_t *p;     /* the datagram; valid until the next call into the session */
     size_t n;
 };
+
+/* What several threads may use at once of this session (session/lane.h): the lane that seals now, and those whose packets need
+ * nothing of the session but to be opened, at most SESSION_LANES_MAX; held by the session alone: who keeps one calls lane_hold. Packets of
+ * other epochs must come through session_input. false before SESSION_UP. */
+#define SESSION_LANES_MAX 2
+struct session_lanes {
+    struct lane *tx, *rx[SESSION_LANES_MAX]; /* NULL: none */
+    uint64_t most;                           /* for lane_take */
+};
+bool session_lanes(const struct session *s, struct session_lanes *l);
+/* Others used the lanes: what follows from that (a rekey by volume, by time) is seen to. Call it at least every second while they do. */
+void session_lanes_used(struct session *s, usec_t now);
+
 bool session_output(struct session *s, usec_t now, struct session_out *out);
 bool session_event(struct session *s, struct session_event *ev);
 usec_t session_wake(const struct session *s);

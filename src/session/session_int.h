@@ -4,7 +4,7 @@
 #define WARREN_SESSION_SESSION_INT_H
 
 #include "crypto/aead.h"
-#include "session/replay.h"
+#include "session/lane.h"
 #include "session/schedule.h"
 #include "session/session.h"
 #include "wire/rekey.h"
@@ -24,13 +24,9 @@
 
 /* One epoch's keys. */
 struct keys {
-    struct aead *tx, *rx; /* tx NULL where the epoch is past */
+    struct lane *lane;
     uint32_t epoch;
-    uint64_t counter, sealed_bytes; /* of tx */
-    uint64_t opened, opened_bytes;  /* of rx */
     usec_t since;
-    bool used; /* carried the owner's data: only then does time alone cause a rekey */
-    struct replay window;
 };
 
 enum key_slot { KEYS_PREVIOUS, KEYS_CURRENT, KEYS_NEXT, KEYS_COUNT };
@@ -172,12 +168,14 @@ void handshake_confirmed(struct session *s);
 
 /* packet.c */
 struct keys *keys_new(const struct session *s, uint32_t epoch, const struct traffic_keys *t, usec_t now);
-void keys_free(struct keys *k);
+void keys_free(struct session *s, struct keys *k); /* what it carried is added to s->info */
 int packet_seal(struct session *s, enum inner_kind kind, uint32_t party, uint8_t *buf, size_t n);
 enum session_drop packet_input(struct session *s, uint8_t *p, size_t n, usec_t now, struct session_in *in);
 /* The slot moves: current becomes previous (receiving only), k becomes current. */
 void keys_advance(struct session *s, struct keys *k, usec_t now);
 bool keys_over_volume(const struct session *s, const struct keys *k);
+/* They carried the owner's data: only then does time alone cause a rekey. */
+bool keys_used(const struct keys *k);
 
 /* control.c */
 int control_send(struct session *s, uint32_t path, uint8_t type, uint16_t id, struct bytes message);

@@ -27,7 +27,9 @@ int data_header_read(struct data_header *h, struct bytes in)
     if (rd_u8(&r) != WIRE_DATA)
         rd_fail(&r);
     got.epoch = rd_u8(&r);
-    if (rd_u16(&r) != 0)
+    uint8_t own = rd_u8(&r);
+    got.own = own == 1;
+    if (own > 1 || rd_u8(&r) != 0)
         rd_fail(&r);
     got.receiver = rd_u32(&r);
     got.counter = rd_u64(&r);
@@ -42,9 +44,15 @@ void data_header_write(const struct data_header *h, uint8_t out[DATA_HEADER_LEN]
     struct wr w = wr_of(out, DATA_HEADER_LEN);
     wr_u8(&w, WIRE_DATA);
     wr_u8(&w, h->epoch);
-    wr_u16(&w, 0);
+    wr_u8(&w, h->own);
+    wr_u8(&w, 0);
     wr_u32(&w, h->receiver);
     wr_u64(&w, h->counter);
+}
+
+bool inner_is_payload(uint8_t kind)
+{
+    return kind == INNER_FRAME || kind == INNER_PACKET;
 }
 
 static bool inner_valid(const struct inner_header *h, size_t payload)
@@ -68,7 +76,8 @@ int inner_header_read(struct inner_header *h, struct bytes in)
     got.flags = rd_u8(&r);
     uint16_t zero = rd_u16(&r);
     got.party = rd_u32(&r);
-    if (!rd_ok(&r) || got.flags != 0 || zero != 0 || !inner_valid(&got, rd_left(&r)))
+    uint8_t flags = inner_is_payload(got.kind) ? INNER_PARTIAL : 0;
+    if (!rd_ok(&r) || (got.flags & ~flags) != 0 || zero != 0 || !inner_valid(&got, rd_left(&r)))
         return -EBADMSG;
     *h = got;
     return 0;

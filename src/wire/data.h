@@ -1,12 +1,13 @@
 /* What every datagram of Warren begins with, on every path, and the data packet (doc/protocol/session.md
  * section 4).
  *
- *   0        1        2        4                 8                 16
- *   | type   | epoch  | zero   | receiver index  | counter         | ciphertext ... | tag (16)
+ *   0        1        2        3        4                 8                 16
+ *   | type   | epoch  | own    | zero   | receiver index  | counter         | ciphertext ... | tag (16)
  *
  * Types are 4..15 so that STUN, DTLS, TURN channels and RTP can share the port (RFC 7983, RFC 9443). The
- * sixteen bytes are the AEAD's associated data; the nonce is four zero bytes and the counter. Inside the
- * ciphertext:
+ * sixteen bytes are the AEAD's associated data; the nonce is four zero bytes and the counter. own is 1 where the
+ * packet is between the sessions themselves (every kind but FRAME and PACKET), so that a receiver knows who takes it
+ * before it is opened, and relays what to let pass first. Inside the ciphertext:
  *
  *   0        1        2        4                 8
  *   | kind   | flags  | zero   | party tag       | payload
@@ -30,6 +31,7 @@ enum wire_type { WIRE_DATA = 4, WIRE_RESUME = 5, WIRE_HANDSHAKE = 6 };
 
 struct data_header {
     uint8_t epoch;
+    bool own;
     uint32_t receiver;
     uint64_t counter;
 };
@@ -44,12 +46,19 @@ enum inner_kind {
     INNER_KIND_COUNT
 };
 
+enum inner_flag {
+    INNER_PARTIAL = 1 /* the upper checksum (TCP, UDP) holds the pseudo-header's sum alone: the AEAD vouches for the bytes,
+                         and who hands them to somebody else than a kernel that knows this computes it */
+};
+
 struct inner_header {
     uint8_t kind;
-    uint8_t flags;  /* offload hints; none defined yet: must be 0, a packet with others is refused */
+    uint8_t flags;  /* enum inner_flag, with FRAME and PACKET alone; a packet with others is refused */
     uint32_t party; /* tag: the first 4 bytes of the party id; 0 for NULL, CONTROL and CELL */
 };
 
+/* Whether it carries the owner's payload: FRAME or PACKET. */
+bool inner_is_payload(uint8_t kind);
 /* 0 or -EBADMSG. in: the whole datagram (header, at least an inner header, tag). */
 int data_header_read(struct data_header *h, struct bytes in);
 void data_header_write(const struct data_header *h, uint8_t out[DATA_HEADER_LEN]);

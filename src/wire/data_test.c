@@ -11,7 +11,7 @@
 static void test_header_bytes(void **state)
 {
     static const uint8_t want[DATA_HEADER_LEN] = {4, 0xfe, 0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7};
-    const struct data_header h = {0xfe, 0x01020304, 0x0001020304050607};
+    const struct data_header h = {0xfe, false, 0x01020304, 0x0001020304050607};
     uint8_t out[DATA_OVERHEAD] = {0};
     struct data_header got;
     uint32_t receiver;
@@ -27,10 +27,16 @@ static void test_header_bytes(void **state)
         assert_int_equal(data_header_read(&got, bytes_of(out, n)), -EBADMSG);
         assert_int_equal(wire_receiver_of(&receiver, bytes_of(out, n)), n < 8 ? -EBADMSG : 0);
     }
+    const struct data_header own = {.own = true};
+    data_header_write(&own, out);
+    assert_int_equal(out[2], 1);
+    assert_int_equal(data_header_read(&got, bytes_of(out, sizeof out)), 0);
+    assert_true(got.own);
+    data_header_write(&h, out);
     for (size_t at = 0; at < DATA_HEADER_LEN; at++)
         for (unsigned bit = 0; bit < 8; bit++) {
             out[at] ^= (uint8_t)(1u << bit);
-            bool fixed = at == 0 || at == 2 || at == 3;
+            bool fixed = at == 0 || (at == 2 && bit > 0) || at == 3;
             assert_int_equal(data_header_read(&got, bytes_of(out, sizeof out)), fixed ? -EBADMSG : 0);
             out[at] ^= (uint8_t)(1u << bit);
         }
@@ -62,7 +68,11 @@ static void test_inner(void **state)
         {{2, 0, 0, 0, 1, 2, 3, 4}, 9, 0},
         {{3, 0, 0, 0, 0, 0, 0, 0, 5}, 9, 0},
         {{3, 0, 0, 0, 1, 2, 3, 4, 5}, 9, -EBADMSG},
-        {{1, 1, 0, 0, 1, 2, 3, 4}, 8, -EBADMSG}, /* a flag that nobody knows */
+        {{1, 1, 0, 0, 1, 2, 3, 4, 5}, 9, 0}, /* a partial checksum */
+        {{2, 1, 0, 0, 1, 2, 3, 4, 5}, 9, 0},
+        {{1, 2, 0, 0, 1, 2, 3, 4}, 8, -EBADMSG}, /* a flag that nobody knows */
+        {{1, 3, 0, 0, 1, 2, 3, 4}, 8, -EBADMSG},
+        {{3, 1, 0, 0, 0, 0, 0, 0, 5}, 9, -EBADMSG}, /* and one where it means nothing */
         {{1, 0, 1, 0, 1, 2, 3, 4}, 8, -EBADMSG},
         {{1, 0, 0, 1, 1, 2, 3, 4}, 8, -EBADMSG},
         {{4, 0, 0, 0, 1, 2, 3, 4}, 8, -EBADMSG},

@@ -16,7 +16,7 @@
 #define HS_ADDR_MAX    16 /* addresses in RESPONSE */
 #define HS_MESSAGE_MAX 16384
 
-#define HS_PREFER_AES 0x80 /* in a cipher mask: this end has AES instructions */
+#define HS_PREFER_AES 0x80 /* in a cipher mask: AES is at least as fast as ChaCha20 at this end */
 #define HS_MTU_MIN    576
 
 /* The sealed parts without their tags, at their longest; an address is at most 19 bytes. */

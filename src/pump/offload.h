@@ -1,0 +1,108 @@
+/* Frames as a TUN or TAP device with IFF_VNET_HDR speaks them: super-frames of up to 64 kB that stand for many segments, and
+ * checksums that nobody has computed yet. Pure functions on bytes. The header before each frame is virtio_net_hdr of
+ * <linux/virtio_net.h> (VIRTIO 1.2 section 5.1.6), 10 bytes in host order, which this file reads and writes itself.
+ *
+ * What the kernel hands us is believed as little as what a peer sends: every length is checked against the bytes. */
+#ifndef WARREN_PUMP_OFFLOAD_H
+#define WARREN_PUMP_OFFLOAD_H
+
+#include <sys/uio.h>
+
+#include "base/bytes.h"
+
+#define VNET_HDR_LEN      10
+#define OFFLOAD_FRAME_MAX 65550 /* the longest super-frame: 65535 bytes of IP and an Ethernet header with a tag */
+#define OFFLOAD_HEADERS_MAX 142 /* Ethernet with a tag, IPv6, TCP with options; longer ones (extension headers) are not offloaded */
+
+enum offload_gso { OFFLOAD_NONE, OFFLOAD_TCP4, OFFLOAD_TCP6, OFFLOAD_UDP /* UDP_L4: datagrams, kernels from 6.2 on */ };
+
+struct vnet_hdr {
+    bool partial;      /* NEEDS_CSUM: the upper checksum holds the pseudo-header's sum alone */
+    enum offload_gso gso;
+    bool ecn;          /* of TCP: CWR stands in the first segment only */
+    uint16_t gso_size; /* payload bytes of each segment but the last */
+    uint16_t hdr_len, csum_start, csum_offset;
+};
+/* 0 or -EBADMSG: an unknown kind, a gso without size, a partial checksum that lies outside `frame` bytes of frame. */
+int vnet_hdr_read(struct vnet_hdr *h, struct bytes in, size_t frame);
+void vnet_hdr_write(const struct vnet_hdr *h, uint8_t out[VNET_HDR_LEN]);
+
+/* Where the headers of one simple frame lie: (Ethernet without tag,) IPv4 or IPv6 without extension headers, no fragment; any upper
+ * protocol, TCP and UDP with whole headers. Offsets from the first byte. */
+struct inner_frame {
+    uint8_t version; /* 4 or 6 */
+    uint8_t proto;   /* IP_TCP, IP_UDP ...; else only addresses are known */
+    uint8_t tcp_flags;
+    uint16_t ip, upper; /* offsets */
+    uint16_t headers;   /* up to the payload of TCP or UDP; otherwise as upper */
+    uint16_t src_port, dst_port;
+    size_t n; /* of the whole frame by its IP header: padding behind it is not counted */
+};
+/* tap: with an Ethernet header. super: IPv4's and IPv6's length may be 0 or too small where the frame is a super-frame (the length of the
+ * frame counts then). 0 or -EBADMSG: anything else than such a simple frame, which is no verdict about it. */
+int inner_frame_read(struct inner_frame *f, const uint8_t *p, size_t n, bool tap, bool super);
+
+/* ---- One super-frame (or plain frame) to segments. */
+struct segments {
+    const uint8_t *p;
+    struct inner_frame f;
+    struct vnet_hdr h;
+    size_t at, size; /* payload bytes done, payload bytes a segment */
+    uint32_t count, k;
+    uint16_t partial_sum, id; /* see the .c file */
+};
+/* 0, or -EBADMSG: headers and vnet_hdr do not fit each other. p must live as long as *s. A plain frame (gso NONE) is one segment.
+ * *segment: bytes of each segment but the last, headers included; *count: how many. */
+int segments_begin(struct segments *s, const struct vnet_hdr *h, const uint8_t *p, size_t n, bool tap, size_t *segment, size_t *count);
+/* Writes the next one to out (at least *segment bytes), with lengths, IPv4 id and checksum, TCP sequence and flags (FIN and PSH on the last
+ * alone, CWR on the first alone) as the kernel's own segmentation makes them. The upper checksum stays partial (the pseudo-header's sum for
+ * this segment's length) where h->partial, as a hint is sent beside it; `whole` computes it instead. Returns bytes written, 0 when done. */
+size_t segments_next(struct segments *s, uint8_t *out, bool whole);
+
+/* A partial checksum of a plain frame made whole in place (for a device or peer that cannot take the hint). 0 or -EBADMSG. */
+int checksum_complete(uint8_t *p, size_t n, bool tap);
+/* Whether the upper checksum of a simple TCP or UDP frame is right (UDP over IPv4 without one: right). */
+bool checksum_right(const uint8_t *p, const struct inner_frame *f);
+/* RFC 1071 sum of n bytes, not folded to 16 bits, not inverted; add to `sum`. Fast: this runs over payload. */
+uint64_t checksum_add(uint64_t sum, const uint8_t *p, size_t n);
+
+/* ---- Segments to super-frames (GRO). Frames are pushed in the order in which they came; of one flow they leave in that order. They are not
+ * copied: the pieces point at the caller's bytes, which must stay until coalesce_flush. Headers of the first frame of a run are changed in
+ * place when the run is written. */
+#define COALESCE_FLOWS    8  /* runs that are open at a time; a further flow writes the oldest run */
+#define COALESCE_SEGMENTS 64 /* frames of a run */
+
+struct coalesce_ops {
+    /* One write to the device: the header, then the pieces. */
+    void (*write)(void *arg, const struct vnet_hdr *h, const struct iovec *pieces, size_t count, size_t bytes);
+};
+struct coalesce_run {
+    bool used;
+    struct inner_frame first;
+    uint8_t *p;              /* its bytes */
+    uint32_t next_seq;       /* TCP */
+    uint16_t size, next_id;  /* payload of each but the last; IPv4 id of the next */
+    bool closed, partial;    /* nothing may follow (a short one, PSH, FIN) */
+    size_t count, bytes;
+    struct iovec pieces[COALESCE_SEGMENTS];
+};
+struct coalesce {
+    bool tap, tcp, udp; /* what the device takes: TSO, USO */
+    const struct coalesce_ops *ops;
+    void *arg;
+    struct coalesce_run runs[COALESCE_FLOWS]; /* in the order in which they began, the first `open` of them through `order` */
+    uint8_t order[COALESCE_FLOWS];
+    size_t open;
+    uint64_t frames, writes; /* counted */
+};
+void coalesce_init(struct coalesce *c, bool tap, bool tcp, bool udp, const struct coalesce_ops *ops, void *arg);
+/* One plain frame of n bytes; f: as inner_frame_read found it, NULL where that refused. partial: its upper checksum is the pseudo-header's sum
+ * alone (the sender's hint). What cannot join a run is written alone at once, but never before an earlier frame of its own flow: the run of that flow is
+ * written first; where f is NULL, all runs are. Frames whose checksum is whole join a run only when it is right (then the run's becomes partial);
+ * frames join only where the kernel's segmentation of the run would give back the very same packets: same addresses, ports, type of service, hop limit,
+ * flow label, DF, options, ack, window and flags (PSH, FIN on the last), next sequence number, IPv4 ids that count up (or stay, with DF, for all),
+ * payload of one size, the last one smaller or equal, no empty ones, at most 65535 bytes of IP in all. UDP: same size, ids as above, checksum there. */
+void coalesce_push(struct coalesce *c, uint8_t *p, size_t n, const struct inner_frame *f, bool partial);
+void coalesce_flush(struct coalesce *c);
+
+#endif
