@@ -5,7 +5,10 @@
 
 #include "base/bytes.h"
 
-#define NETDEV_NAME_MAX 15 /* IFNAMSIZ - 1 */
+#define NETDEV_NAME_MAX    15 /* IFNAMSIZ - 1 */
+#define NETDEV_QUEUES_MAX  8
+#define NETDEV_FRAME_MAX   65535 /* longest that a read yields behind the header; what has no room is lost */
+#define NETDEV_VNET_HEADER 10 /* struct virtio_net_hdr of linux/virtio_net.h, numbers in host order */
 
 struct netdev_config {
     bool tap;
@@ -16,6 +19,13 @@ struct netdev_config {
     uint8_t ip6[16];
     uint8_t prefix6;
     uint16_t mtu;
+    bool offload;    /* ask for IFF_VNET_HDR and then for all offloads that the kernel has */
+    unsigned queues; /* 0 and 1: one; more, to NETDEV_QUEUES_MAX: IFF_MULTI_QUEUE */
+    /* Every frame that stands for several packets is shorter (TAP: with its Ethernet header; without the vnet
+     * header). 0: the kernel's limit, 65536. It takes no value of a few hundred bytes or less, and none above
+     * its limit, which then stays. TCP keeps to it; a longer UDP send is cut into its packets by the kernel. */
+    uint32_t gso_max_size;
+    uint32_t queue_length; /* frames that the kernel keeps for each queue (txqueuelen); 0: its default */
 };
 
 enum netdev_error {
@@ -24,18 +34,37 @@ enum netdev_error {
 const char *netdev_error_text(enum netdev_error e); /* one sentence that says what to do */
 
 struct netdev {
-    int fd; /* non-blocking; one read or write is one frame (TAP) or packet (TUN), no extra header (IFF_NO_PI) */
+    /* Non-blocking; one read or write is one frame (TAP) or packet (TUN), behind a vnet header where there is
+     * one, and else without any header (IFF_NO_PI). The same as queues[0]. */
+    int fd;
+    int queues[NETDEV_QUEUES_MAX];
+    unsigned queue_count; /* at least 1 while open; may be less than was asked for */
+    bool queue_off[NETDEV_QUEUES_MAX];
+    bool vnet_hdr; /* each read and write begins with NETDEV_VNET_HEADER bytes */
+    /* The kernel hands us TCP (4 and 6, ECN) or UDP frames that stand for many packets, and takes such from
+     * us. Where both are false but vnet_hdr, no frame is longer than the MTU allows, though its checksum may
+     * still be partial: its header says. */
+    bool tso, uso;
     int ifindex;
     char name[NETDEV_NAME_MAX + 1];
     bool has_ip6; /* false: this machine has IPv6 switched off (or mtu < 1280, its minimum): the device has none */
 };
 
-/* Makes the device, sets MAC, MTU, addresses (IPv6 without duplicate address detection) and brings it up. On failure nothing is
- * left behind. *os_error receives errno for NETDEV_FAILED and NETDEV_ADDRESS_FAILED. No routes are made but the kernel's own for
- * the two prefixes: broadcast to 255.255.255.255 and multicast leave where the program's socket or the default route says. */
+/* Makes the device, sets MAC, MTU, addresses (IPv6 without duplicate address detection) and brings it up. On
+ * failure nothing is left behind. *os_error receives errno for NETDEV_FAILED and NETDEV_ADDRESS_FAILED. No
+ * routes are made but the kernel's own for the two prefixes: broadcast to 255.255.255.255 and multicast leave
+ * where the program's socket or the default route says. offload, queues, gso_max_size and queue_length are
+ * wishes: what the kernel refuses is left out, step by step (UDP segmentation, TCP segmentation, checksums,
+ * the vnet header; the further queues), and *d says what there is; the device is made all the same. */
 enum netdev_error netdev_open(struct netdev *d, const struct netdev_config *c, int *os_error);
-/* Removes it: closing the descriptor takes the interface, its addresses and routes with it. */
+/* Removes it: closing the descriptors of all queues takes the interface, its addresses and routes with it. */
 void netdev_close(struct netdev *d);
+/* Lets the kernel put frames into queue i (the state at the start) or not; what waits in a queue that is
+ * switched off is dropped, while writing to it goes on to work. The kernel spreads flows over the queues that
+ * are on by a hash of addresses and ports, and from the first frame on that is written for a flow to a queue
+ * that is on, its other direction comes out of that queue. 0, also where it is so already, or a negative
+ * errno: -EINVAL where there is no such queue, or it is the only one and shall go. */
+int netdev_queue_enable(struct netdev *d, unsigned i, bool on);
 int netdev_set_mtu(const struct netdev *d, uint16_t mtu);
 
 /* The machine's IPv4 and IPv6 unicast routes (of all tables but the local one) and addresses (as the network that they are in), other

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
@@ -21,7 +22,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "netdev/netdev.h"
+#include "netdev/netdev_int.h"
+
+#ifndef TUN_F_USO4 /* Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
 
 #define IP4 0x0a070102u /* 10.7.1.2 */
 
@@ -212,6 +218,130 @@ static void failure_cleans_up(void **state)
     assert_int_equal(d.fd, -1);
 }
 
+/* ---- Refusals. */
+
+struct refusal {
+    unsigned long request;
+    uintptr_t offloads; /* TUNSETOFFLOAD: any of these */
+    short flags;        /* TUNSETIFF: any of these */
+    unsigned features;  /* TUNGETFEATURES: not these */
+    unsigned after;     /* so many are let through */
+    int error;
+};
+
+static int refusing_control(void *ctx, int fd, unsigned long request, uintptr_t arg)
+{
+    struct refusal *r = ctx;
+    bool mine = request == r->request;
+    if (mine && request == TUNSETOFFLOAD)
+        mine = arg & r->offloads;
+    if (mine && request == TUNSETIFF)
+        mine = ((const struct ifreq *)arg)->ifr_flags & r->flags;
+    if (mine && r->after > 0) {
+        r->after--;
+        mine = false;
+    }
+    if (mine && r->error) {
+        errno = r->error;
+        return -1;
+    }
+    int e = ioctl(fd, request, arg);
+    if (mine && request == TUNGETFEATURES)
+        *(unsigned *)arg &= ~r->features;
+    return e;
+}
+
+static void falls_back(void **state)
+{
+    static const unsigned uso = TUN_F_USO4 | TUN_F_USO6, tso = TUN_F_TSO4 | TUN_F_TSO6;
+    static const struct {
+        const char *name;
+        struct refusal r;
+        bool vnet, tso, uso;
+        unsigned queues;
+    } table[] = {
+        {"nothing", {0}, true, true, true, 3},
+        {"no USO", {TUNSETOFFLOAD, .offloads = uso, .error = EINVAL}, true, true, false, 3},
+        {"no TSO", {TUNSETOFFLOAD, .offloads = tso, .error = EINVAL}, true, false, false, 3},
+        {"no offload", {TUNSETOFFLOAD, .offloads = ~0u, .error = EINVAL}, true, false, false, 3},
+        {"no header", {TUNSETIFF, .flags = IFF_VNET_HDR, .error = EINVAL}, false, false, false, 3},
+        {"no header size", {TUNSETVNETHDRSZ, .error = ENOTTY}, false, false, false, 3},
+        {"unknown header", {TUNGETFEATURES, .features = IFF_VNET_HDR}, false, false, false, 3},
+        {"no queues", {TUNSETIFF, .flags = IFF_MULTI_QUEUE, .error = EINVAL}, true, true, true, 1},
+        {"unknown queues", {TUNGETFEATURES, .features = IFF_MULTI_QUEUE}, true, true, true, 1},
+        {"neither",
+         {TUNSETIFF, .flags = IFF_MULTI_QUEUE | IFF_VNET_HDR, .error = EINVAL},
+         false,
+         false,
+         false,
+         1},
+        {"no features", {TUNGETFEATURES, .error = ENOTTY}, false, false, false, 1},
+        {"two queues",
+         {TUNSETIFF, .flags = IFF_MULTI_QUEUE, .after = 2, .error = E2BIG},
+         true,
+         true,
+         true,
+         2},
+    };
+    need_devices();
+    struct netdev_config c = config(true);
+    c.offload = true;
+    struct netdev probe = open_one(&c);
+    bool has_uso = probe.uso;
+    netdev_close(&probe);
+    for (size_t i = 0; i < 2 * sizeof table / sizeof *table; i++) {
+        struct refusal r = table[i / 2].r;
+        struct netdev_driver driver = {refusing_control, &r};
+        struct netdev d;
+        int os = -1;
+        c = config(i % 2);
+        c.offload = true;
+        c.queues = 3;
+        strcpy(c.name, i % 4 < 2 ? "wtest%d" : "wfall");
+        print_message("# %s\n", table[i / 2].name);
+        assert_int_equal(netdev_open_by(&driver, &d, &c, &os), NETDEV_OK);
+        assert_int_equal(os, 0);
+        assert_int_equal(d.vnet_hdr, table[i / 2].vnet);
+        assert_int_equal(d.tso, table[i / 2].tso);
+        assert_int_equal(d.uso, table[i / 2].uso && has_uso);
+        assert_int_equal(d.queue_count, table[i / 2].queues);
+        struct ifreq is = {0};
+        assert_int_equal(ioctl(d.fd, TUNGETIFF, &is), 0);
+        assert_int_equal(!!(is.ifr_flags & IFF_VNET_HDR), d.vnet_hdr);
+        assert_int_equal(!!(is.ifr_flags & IFF_MULTI_QUEUE), d.queue_count > 1);
+        assert_string_equal(d.name, i % 4 < 2 ? "wtest0" : "wfall"); /* failed attempts left nothing */
+        netdev_close(&d);
+    }
+}
+
+/* What is no matter of offloads ends the attempt, and leaves nothing. */
+static void refusals_that_count(void **state)
+{
+    static const struct {
+        int error;
+        enum netdev_error want;
+    } table[] = {{EPERM, NETDEV_NO_PRIVILEGE},
+                 {EBUSY, NETDEV_NAME_TAKEN},
+                 {EEXIST, NETDEV_NAME_TAKEN},
+                 {ENOMEM, NETDEV_FAILED},
+                 {EINVAL, NETDEV_FAILED}};
+    need_devices();
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct refusal r = {TUNSETIFF, .flags = IFF_TAP, .error = table[i].error};
+        struct netdev_driver driver = {refusing_control, &r};
+        struct netdev_config c = config(true);
+        struct netdev d;
+        int os = -1;
+        c.queues = 2;
+        assert_int_equal(netdev_open_by(&driver, &d, &c, &os), table[i].want);
+        assert_int_equal(os, table[i].error);
+        assert_int_equal(d.fd, -1);
+        assert_int_equal(d.queue_count, 0);
+    }
+}
+
+/* ---- Frames. */
+
 /* The next frame from the device that begins as wanted (after `skip_bytes`); others (router solicitations
  * ...) are passed over. */
 static ssize_t read_matching(int fd, uint8_t *buf, size_t cap, size_t skip_bytes, const void *want, size_t n)
@@ -372,6 +502,8 @@ int main(void)
         cmocka_unit_test(no_ip6_below_its_mtu),
         cmocka_unit_test(names),
         cmocka_unit_test(failure_cleans_up),
+        cmocka_unit_test(falls_back),
+        cmocka_unit_test(refusals_that_count),
         cmocka_unit_test(frames_of_tap),
         cmocka_unit_test(packets_of_tun),
         cmocka_unit_test(routes_of_the_machine),

@@ -9,18 +9,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "netdev/netdev.h"
@@ -191,6 +199,117 @@ static void works_on(void **state)
     in_child(works_on_body, true);
 }
 
+/* ---- What threads that move packets in batches go on doing. */
+
+static void many_at_once(void)
+{
+    char a[4] = "abc", b[4] = "def", in[2][4] = {{0}};
+    struct iovec out[2] = {{a, 4}, {b, 4}}, back[2] = {{in[0], 4}, {in[1], 4}};
+    struct mmsghdr m[2] = {{.msg_hdr = {.msg_iov = &out[0], .msg_iovlen = 1}},
+                           {.msg_hdr = {.msg_iov = &out[1], .msg_iovlen = 1}}};
+    int s[2], p[2];
+    need(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, s) == 0);
+    need(sendmmsg(s[0], m, 2, 0) == 2);
+    m[0].msg_hdr.msg_iov = &back[0];
+    m[1].msg_hdr.msg_iov = &back[1];
+    need(recvmmsg(s[1], m, 2, MSG_DONTWAIT, NULL) == 2);
+    need(strcmp(in[0], "abc") == 0 && strcmp(in[1], "def") == 0);
+    m[0].msg_hdr.msg_iov = out;
+    m[0].msg_hdr.msg_iovlen = 2;
+    need(sendmsg(s[1], &m[0].msg_hdr, 0) == 8);
+    m[0].msg_hdr.msg_iov = back;
+    need(recvmsg(s[0], &m[0].msg_hdr, 0) == 8);
+    need(pipe2(p, O_NONBLOCK | O_CLOEXEC) == 0);
+    need(writev(p[1], out, 2) == 8 && readv(p[0], back, 2) == 8);
+    need(write(p[1], a, 4) == 4 && read(p[0], b, 4) == 4);
+    for (int i = 0; i < 2; i++)
+        need(close(s[i]) == 0 && close(p[i]) == 0);
+}
+
+static void waiting(void)
+{
+    struct epoll_event e = {.events = EPOLLIN}, got;
+    struct timespec instant = {.tv_nsec = 1};
+    int ep = epoll_create1(EPOLL_CLOEXEC), ev = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), word = 0;
+    need(ep >= 0 && ev >= 0);
+    need(epoll_ctl(ep, EPOLL_CTL_ADD, ev, &e) == 0);
+    need(epoll_wait(ep, &got, 1, 0) == 0);
+    need(eventfd_write(ev, 1) == 0);
+    need(epoll_pwait(ep, &got, 1, 1000, NULL) == 1);
+    need(clock_nanosleep(CLOCK_MONOTONIC, 0, &instant, NULL) == 0);
+    need(syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 1, NULL, NULL, 0) < 0 && errno == EAGAIN);
+    need(syscall(SYS_futex, &word, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0) == 0);
+#ifdef SYS_epoll_pwait2
+    need(syscall(SYS_epoll_pwait2, ep, &got, 1, &instant, NULL, 0) == 1 || errno == ENOSYS);
+#endif
+    need(close(ep) == 0 && close(ev) == 0);
+}
+
+/* Old kernels have no such options; no kernel says EPERM. */
+static void offload_options(void)
+{
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1, size = 1200, large = 1 << 20;
+    need(s >= 0);
+    need(setsockopt(s, SOL_UDP, UDP_GRO, &on, sizeof on) == 0 || errno == ENOPROTOOPT);
+    need(setsockopt(s, SOL_UDP, UDP_SEGMENT, &size, sizeof size) == 0 || errno == ENOPROTOOPT);
+    need(setsockopt(s, SOL_SOCKET, SO_RCVBUF, &large, sizeof large) == 0);
+    need(setsockopt(s, SOL_SOCKET, SO_SNDBUF, &large, sizeof large) == 0);
+    need(close(s) == 0);
+}
+
+static void memory(void)
+{
+    size_t n = 1 << 16;
+    void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(p != MAP_FAILED);
+    need(mprotect(p, n, PROT_READ | PROT_WRITE) == 0);
+    memset(p, 1, n);
+    need(madvise(p, n, MADV_DONTNEED) == 0);
+    need(*(char *)p == 0);
+    need(munmap(p, n) == 0);
+}
+
+static void *worker(void *arg)
+{
+    cpu_set_t cpus;
+    unsigned cpu = 0;
+    need(sched_getaffinity(0, sizeof cpus, &cpus) == 0);
+    need(sched_setaffinity(0, sizeof cpus, &cpus) == 0);
+    need(syscall(SYS_getcpu, &cpu, NULL, NULL) == 0);
+    need(CPU_ISSET(cpu, &cpus));
+    need(sched_yield() == 0);
+    /* What libc does for each thread; with a length that is none, so that it changes nothing. */
+    need(syscall(SYS_set_robust_list, NULL, 0) < 0 && errno == EINVAL);
+#ifdef SYS_rseq
+    need(syscall(SYS_rseq, NULL, 0, 0, 0) < 0 && (errno == EINVAL || errno == ENOSYS));
+#endif
+    many_at_once();
+    waiting();
+    offload_options();
+    memory();
+    *(int *)arg = 1;
+    return NULL;
+}
+
+#define WORKERS 3
+
+static void workers_body(bool keep)
+{
+    pthread_t t[WORKERS];
+    int done[WORKERS] = {0};
+    drop(keep);
+    for (int i = 0; i < WORKERS; i++)
+        need(pthread_create(&t[i], NULL, worker, &done[i]) == 0);
+    for (int i = 0; i < WORKERS; i++)
+        need(pthread_join(t[i], NULL) == 0 && done[i] == 1);
+}
+
+static void workers(void **state)
+{
+    in_child(workers_body, false);
+    in_child(workers_body, true);
+}
+
 static void devices_body(bool keep)
 {
     struct netdev_config c = {.tap = true,
@@ -200,15 +319,20 @@ static void devices_body(bool keep)
                               .prefix4 = 16,
                               .ip6 = {0xfd, 7, [15] = 9},
                               .prefix6 = 64,
-                              .mtu = 1390};
+                              .mtu = 1390,
+                              .offload = true,
+                              .queues = 2};
     struct netdev d;
     int os;
     need(unshare(CLONE_NEWNET) == 0);
     drop(keep);
     enum netdev_error e = netdev_open(&d, &c, &os);
     need(e == (keep ? NETDEV_OK : NETDEV_NO_PRIVILEGE));
-    if (e == NETDEV_OK)
-        netdev_close(&d);
+    if (e != NETDEV_OK)
+        return;
+    need(d.vnet_hdr && d.queue_count == 2);
+    need(netdev_queue_enable(&d, 1, false) == 0 && netdev_queue_enable(&d, 1, true) == 0);
+    netdev_close(&d);
 }
 
 static void devices(void **state)
@@ -251,7 +375,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_io_uring), cmocka_unit_test(capabilities), cmocka_unit_test(calls),
-        cmocka_unit_test(works_on),    cmocka_unit_test(devices),      cmocka_unit_test(threads),
+        cmocka_unit_test(works_on),    cmocka_unit_test(workers),      cmocka_unit_test(devices),
+        cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
