@@ -61,7 +61,8 @@ struct circuits_config {
     const struct sign_key *key; /* ours; outlives it */
     uint8_t self[NODE_ID_LEN];
     struct rng rng;
-    /* The public keys of a member of the party with this tag, or NULL. Asked with what the messages claim. */
+    /* The public keys of a member of the party with this tag, or NULL; good until it is
+     * asked again. Asked with what the messages claim. */
     const struct sign_public *(*member)(void *arg, uint32_t party, const uint8_t node[NODE_ID_LEN]);
     /* Whether we relay for this party's members, and how many bytes a second for one circuit (0: no limit).
      */

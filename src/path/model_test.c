@@ -17,7 +17,8 @@
 #define LOG_MAX 20000
 #define IDS     6
 
-/* ANEW: a doubt that starts the clocks again, DOUBTED: one that does not, ASKED: one of a dead path. */
+/* ANEW: a doubt that starts the clocks again, DOUBTED: one that does not, ASKED: one of a dead path, STRAYED:
+ * one for the peer's payload on a worse path. */
 enum what {
     SENT,
     RECEIVED,
@@ -32,14 +33,16 @@ enum what {
     ANEW,
     DOUBTED,
     ASKED,
-    SPOKE
+    SPOKE,
+    STRAYED
 };
 struct entry {
     enum what what;
     usec_t at;
-    usec_t rtt;                     /* ANSWER, PASSED, GIVEN */
+    usec_t from;                              /* STRAYED */
+    usec_t rtt;                               /* ANSWER, PASSED, GIVEN */
     bool answered, lost, pardoned, forgotten; /* PROBE, PADDED */
-    uint8_t bytes[PATH_PROBE_LEN];  /* the same */
+    uint8_t bytes[PATH_PROBE_LEN];            /* the same */
 };
 
 struct twin_path {
@@ -57,7 +60,8 @@ struct twin {
     struct twin_path path[IDS];
     uint32_t order[IDS], count; /* ids as they were added */
     uint32_t current;
-    usec_t copies_until;
+    usec_t copies_until, excused_at;
+    uint32_t stray, excused;
     const struct paths *p;
 };
 
@@ -192,11 +196,20 @@ static usec_t doubtful(const struct twin_path *t)
     return at_least(PATH_DOUBT, srtt * 3 / 2);
 }
 
+/* From when on it is in doubt, for the peer's payload is on another path, and nothing was heard here; 0: not.
+ */
+static usec_t strayed(const struct twin_path *t)
+{
+    size_t i = after_last(t, 1u << STRAYED);
+    return i > after_last(t, HEARD) ? t->log[i - 1].from : 0;
+}
+
 static bool in_doubt(const struct twin_path *t, usec_t now)
 {
     unsigned probes;
     usec_t first = unheard(t, &probes);
-    return is_alive(t) && (forced(t) || (first && now >= first + doubtful(t)));
+    return is_alive(t) &&
+           (forced(t) || (strayed(t) && now >= strayed(t)) || (first && now >= first + doubtful(t)));
 }
 
 static size_t window(const struct twin_path *t, size_t at[PATH_LOSS_WINDOW])
@@ -285,6 +298,8 @@ static bool probe_is_due(const struct twin_path *t, usec_t now)
         return false;
     if (!last || after_last(t, ASKS) > after_last(t, 1u << PROBE))
         return true;
+    if (strayed(t) && now >= strayed(t) && last < strayed(t))
+        return true;
     if (is_alive(t) && question_is_due(t, now))
         return true;
     bool traffic = after_last(t, 1u << SENT | 1u << RECEIVED) > after_last(t, 1u << PROBE);
@@ -341,6 +356,9 @@ static uint32_t second(const struct twin *w, size_t size, usec_t now)
     uint32_t first = carrier(w, size, now);
     if (first == PATHS_NO_ID || (!in_doubt(&w->path[first], now) && now >= w->copies_until))
         return PATHS_NO_ID;
+    if (strayed(&w->path[first]) && w->stray != first && w->path[w->stray].there &&
+        is_alive(&w->path[w->stray]) && carries(w, w->stray) >= size)
+        return w->stray;
     return best_that(w, size, first, now);
 }
 
@@ -359,6 +377,7 @@ static void twin_switch(struct twin *w, uint32_t to, usec_t now)
         return;
     w->current = to;
     w->copies_until = 0;
+    w->excused = PATHS_NO_ID;
     if (old && old->there && new && !stream(old->kind) && !stream(new->kind) &&
         (!is_alive(old) || in_doubt(old, now))) {
         usec_t srtt, var;
@@ -462,6 +481,8 @@ static void twin_del(struct twin *w, uint32_t id, usec_t now)
             w->order[to++] = w->order[i];
     w->count = to;
     w->path[id].there = false;
+    if (w->excused == id)
+        w->excused = PATHS_NO_ID;
     twin_must(w, now);
 }
 
@@ -486,6 +507,10 @@ static void twin_answer(struct twin *w, struct twin_path *t, struct entry *probe
     usec_t rtt = at_least(now - probe->at, 1);
     probe->answered = true;
     bool dead = !is_alive(t);
+    if (w->current != PATHS_NO_ID && t == &w->path[w->current] && strayed(t) && probe->at >= strayed(t)) {
+        w->excused = w->stray;
+        w->excused_at = now;
+    }
     note(t, probe->what == PADDED ? PASSED : ANSWER, now);
     t->log[t->n - 1].rtt = rtt;
     if (dead) {
@@ -508,6 +533,31 @@ static void twin_doubt(struct twin *w, usec_t now)
         bool anew = !forced(t) || (first && now >= first + 2 * patience(t));
         note(t, !is_alive(t) ? ASKED : anew ? ANEW : DOUBTED, now);
     }
+}
+
+/* The last thing heard, or when it was added, died or came back, if that was later. */
+static usec_t last_life(const struct twin_path *t)
+{
+    size_t i = after_last(t, ANSWERS | 1u << RECEIVED | 1u << DIED | 1u << REVIVED);
+    return i ? t->log[i - 1].at : t->added;
+}
+
+static void twin_carried(struct twin *w, uint32_t id, usec_t now)
+{
+    usec_t srtt, var;
+    if (w->current == PATHS_NO_ID)
+        return;
+    struct twin_path *best = &w->path[w->current];
+    times(best, &srtt, &var);
+    if (id == w->current && now >= w->excused_at + 1 * SEC)
+        w->excused = PATHS_NO_ID;
+    if (id == w->current || id == w->excused || !is_alive(best) || strayed(best) ||
+        cost(&w->path[id]) <= cost(best))
+        return;
+    usec_t from = at_least(now, last_life(best) + at_least(50 * MSEC, srtt));
+    note(best, STRAYED, now);
+    best->log[best->n - 1].from = from;
+    w->stray = id;
 }
 
 /* ---- Both together. */
@@ -673,6 +723,10 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
         note(t, RECEIVED, now);
         if (!is_alive(t) && now >= last_probe(t) + spacing(t))
             note(t, SPOKE, now); /* what is dead is asked */
+        if (rng_below(rng, 2)) {
+            paths_carried(p, id, now);
+            twin_carried(w, id, now);
+        }
     } else if (dice < 140) {
         answer_one(w, p, t, rng, now);
     } else if (dice < 180) {
@@ -690,7 +744,7 @@ static void walk(uint64_t seed)
     struct twin *w = calloc(1, sizeof *w);
     assert_non_null(p);
     assert_non_null(w);
-    w->current = PATHS_NO_ID;
+    w->current = w->excused = PATHS_NO_ID;
     w->p = p;
     for (size_t i = 0; i < IDS; i++)
         assert_non_null(w->path[i].log = calloc(LOG_MAX, sizeof *w->path[i].log));

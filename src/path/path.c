@@ -1,70 +1,12 @@
-#include "path/path_mtu_int.h"
+#include "path/path_int.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RTT_UNKNOWN    (1 * SEC)   /* what is assumed before the first answer (RFC 6298 section 2.1) */
-#define RTT_FLOOR      (20 * MSEC) /* added to every path: below this, differences are noise */
-#define LOSS_MIN       8           /* the score does not judge loss by fewer probes */
-#define LOSS_WEIGHT    4           /* 25 % of loss count as double the time */
-#define DEAD_SHIFT_MAX 3
-#define MARGIN_MIN     (10 * MSEC)
+#define MARGIN_MIN (10 * MSEC)
 #define WS_IDLE_MAX                                                                                          \
     (25 * SEC) /* the hub's connection is kept anyway: the warm second is asked at least so often */
-#define COPIES_MIN                                                                                           \
-    (100 * MSEC) /* after a change away from a path that failed: copies for max(this, srtt) ... */
-#define COPIES_MAX (500 * MSEC) /* ... but not longer */
-
-/* One of the last PATH_LOSS_WINDOW probes. */
-enum probe_state { PROBE_NONE, PROBE_WAITING, PROBE_LOST, PROBE_ANSWERED };
-struct probe {
-    enum probe_state state;
-    bool pardoned; /* sent while the path was dead: not counted as lost */
-    uint64_t nonce;
-    usec_t sent;
-};
-
-struct path {
-    uint32_t id;
-    enum path_kind kind;
-    bool alive;
-    bool traffic; /* since the last probe */
-    usec_t since; /* of alive */
-    usec_t srtt, rttvar;
-    usec_t last_answer;
-    usec_t last_probe; /* 0: none yet */
-    usec_t waiting;    /* when something was first sent after the last sign of life; 0: nothing was */
-    unsigned tries;    /* probes sent while waiting */
-    usec_t second_try; /* when the second of them was */
-    usec_t unanswered; /* when the first probe after the last answer was sent; 0: none */
-    unsigned unanswered_count;
-    unsigned answers;     /* at most PATH_FIRST_PROBES */
-    unsigned deaths;      /* of late */
-    unsigned dead_probes; /* since it died */
-    usec_t better;        /* since when it is enough better than the current one; 0: it is not */
-    usec_t left;          /* when another path was last preferred to it; 0: never */
-    usec_t forced;        /* in doubt since then, until a probe sent later is answered; 0: it is not */
-    usec_t ask;           /* a probe is wanted since then; 0: none */
-    usec_t lifetime;      /* of NAT bindings; 0: not known */
-    bool measured;        /* srtt is our own probes' */
-    struct path_mtu mtu;
-    uint16_t told_mtu; /* in events */
-    bool told_known;
-    struct probe probes[PATH_LOSS_WINDOW];
-    size_t next_probe;
-};
-
-struct paths {
-    struct path path[PATHS_MAX];
-    size_t count;
-    struct rng rng;
-    uint32_t current;    /* id or PATHS_NO_ID */
-    usec_t seen;         /* the latest `now` */
-    usec_t copies_until; /* after a change away from a path that failed */
-    struct path_event events[PATH_EVENTS_MAX];
-    size_t event_first, event_count;
-};
 
 const char *path_kind_name(enum path_kind k)
 {
@@ -78,13 +20,18 @@ bool path_is_direct(enum path_kind k)
     return k == PATH_LAN || k == PATH_UDP || k == PATH_TLS;
 }
 
+bool path_is_stream(enum path_kind k)
+{
+    return k == PATH_TLS || k == PATH_WS_RELAY;
+}
+
 struct paths *paths_new(struct rng rng)
 {
     struct paths *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->rng = rng;
-    p->current = PATHS_NO_ID;
+    p->current = p->stray = p->excused = PATHS_NO_ID;
     return p;
 }
 
@@ -93,7 +40,7 @@ void paths_free(struct paths *p)
     free(p);
 }
 
-static struct path *path_find(const struct paths *p, uint32_t id)
+struct path *path_find(const struct paths *p, uint32_t id)
 {
     for (size_t i = 0; i < p->count; i++)
         if (p->path[i].id == id)
@@ -101,7 +48,7 @@ static struct path *path_find(const struct paths *p, uint32_t id)
     return NULL;
 }
 
-static void event_add(struct paths *p, enum path_event_kind kind, const struct path *h)
+void path_event_add(struct paths *p, enum path_event_kind kind, const struct path *h)
 {
     if (p->event_count == PATH_EVENTS_MAX) {
         p->event_first = (p->event_first + 1) % PATH_EVENTS_MAX;
@@ -124,7 +71,7 @@ static void mtu_tell(struct paths *p, struct path *h)
         if (e->kind == PATH_EVENT_MTU && e->id == h->id)
             return;
     }
-    event_add(p, PATH_EVENT_MTU, h);
+    path_event_add(p, PATH_EVENT_MTU, h);
 }
 
 bool paths_event(struct paths *p, struct path_event *ev)
@@ -139,17 +86,12 @@ bool paths_event(struct paths *p, struct path_event *ev)
 
 /* ---- Deadlines. */
 
-static usec_t later(usec_t a, usec_t b)
-{
-    return a > b ? a : b;
-}
-
 static void see(struct paths *p, usec_t now)
 {
     p->seen = later(p->seen, now);
 }
 
-static usec_t dead_after(const struct path *h)
+usec_t path_dead_after(const struct path *h)
 {
     return h->srtt ? later(PATH_DEAD_MIN, 3 * h->srtt) : RTT_UNKNOWN;
 }
@@ -182,9 +124,10 @@ static usec_t silence_ask_due(const struct path *h)
     return h->last_probe + suspect_after(h);
 }
 
-static bool is_doubted(const struct path *h, usec_t now)
+bool path_is_doubted(const struct path *h, usec_t now)
 {
-    return h->alive && (h->forced || (h->waiting && now >= h->waiting + doubt_after(h)));
+    return h->alive &&
+           (h->forced || (h->stray && now >= h->stray) || (h->waiting && now >= h->waiting + doubt_after(h)));
 }
 
 static usec_t idle_interval(const struct path *h)
@@ -211,6 +154,8 @@ static usec_t probe_due(const struct path *h)
     if (h->last_probe == 0)
         return h->since;
     usec_t due = h->last_probe + probe_interval(h);
+    if (h->stray && h->last_probe < h->stray)
+        due = usec_min(due, h->stray);
     if (h->alive && h->waiting)
         return usec_min(due, silence_ask_due(h));
     return h->alive && h->forced ? usec_min(due, h->last_probe + suspect_after(h)) : due;
@@ -222,11 +167,11 @@ static usec_t silence_due(const struct path *h)
 {
     if (!h->waiting || h->tries < 2)
         return USEC_NEVER;
-    return later(h->waiting + dead_after(h), h->second_try + suspect_after(h));
+    return later(h->waiting + path_dead_after(h), h->second_try + suspect_after(h));
 }
 
 /* Large probes go over a path that has answered: only then are its silence and its time known. */
-static bool mtu_is_on(const struct path *h)
+bool path_mtu_is_on(const struct path *h)
 {
     return h->alive && h->srtt;
 }
@@ -235,7 +180,8 @@ static usec_t one_way_due(const struct path *h)
 {
     if (!h->unanswered || h->unanswered_count < 3)
         return USEC_NEVER;
-    return later(h->unanswered + later(PATH_ONE_WAY, 2 * dead_after(h)), h->last_probe + suspect_after(h));
+    return later(h->unanswered + later(PATH_ONE_WAY, 2 * path_dead_after(h)),
+                 h->last_probe + suspect_after(h));
 }
 
 static usec_t dead_due(const struct path *h)
@@ -243,165 +189,12 @@ static usec_t dead_due(const struct path *h)
     return h->alive ? usec_min(silence_due(h), one_way_due(h)) : USEC_NEVER;
 }
 
-static usec_t hold_of(const struct path *h)
-{
-    unsigned shift = h->deaths > 1 ? h->deaths - 1 : 0;
-    return usec_min(PATH_HOLD << (shift < DEAD_SHIFT_MAX ? shift : DEAD_SHIFT_MAX), PATH_HOLD_MAX);
-}
-
-/* ---- Loss. */
-
-static void probes_expire(struct path *h, usec_t now)
-{
-    for (size_t i = 0; i < PATH_LOSS_WINDOW; i++) {
-        struct probe *q = &h->probes[i];
-        if (q->state == PROBE_WAITING && usec_since(now, q->sent) >= dead_after(h))
-            q->state = q->pardoned ? PROBE_NONE : PROBE_LOST;
-    }
-}
-
-static void probes_count(const struct path *h, unsigned *lost, unsigned *judged)
-{
-    *lost = *judged = 0;
-    for (size_t i = 0; i < PATH_LOSS_WINDOW; i++) {
-        *lost += h->probes[i].state == PROBE_LOST;
-        *judged += h->probes[i].state == PROBE_LOST || h->probes[i].state == PROBE_ANSWERED;
-    }
-}
-
-/* ---- Choice. */
-
-/* Percent. A relay must be about twice as fast to be preferred to a direct path: it costs somebody else's
- * line. */
-static uint64_t kind_factor(enum path_kind k)
-{
-    static const uint16_t factors[PATH_KIND_COUNT] = {
-        [PATH_LAN] = 100,      [PATH_UDP] = 120,  [PATH_TLS] = 140,       [PATH_UDP_RELAY] = 240,
-        [PATH_WS_RELAY] = 280, [PATH_TURN] = 260, [PATH_MULTI_HOP] = 300,
-    };
-    return factors[k];
-}
-
-/* The smaller the better: time, stretched by loss and by kind. */
-static uint64_t cost_of(const struct path *h)
-{
-    unsigned lost, judged;
-    probes_count(h, &lost, &judged);
-    uint64_t of = judged > LOSS_MIN ? judged : LOSS_MIN;
-    uint64_t stretch = 100 + LOSS_WEIGHT * 100 * lost / of;
-    usec_t time = h->srtt ? h->srtt + h->rttvar : RTT_UNKNOWN;
-    return (time + RTT_FLOOR) * kind_factor(h->kind) * stretch;
-}
-
-static bool is_enough_better(const struct path *h, const struct path *than)
-{
-    return h->srtt && cost_of(h) * 100 <= cost_of(than) * (100 - PATH_BETTER);
-}
-
-static bool is_stream(enum path_kind k)
-{
-    return k == PATH_TLS || k == PATH_WS_RELAY;
-}
-
-/* Kinds that need no hold to take over. */
-static bool outranks(const struct path *h, const struct path *than)
-{
-    return !path_is_direct(than->kind) &&
-           (path_is_direct(h->kind) ||
-            ((h->kind == PATH_UDP_RELAY || h->kind == PATH_TURN) && than->kind == PATH_WS_RELAY));
-}
-
-/* Until then it has to hold: it died, or was left for a better one, of late. */
-static usec_t unsteady_until(const struct path *h)
-{
-    return later(h->deaths ? h->since + PATH_STEADY : 0, h->left ? h->left + PATH_STEADY : 0);
-}
-
-static bool may_take_over(const struct path *h, const struct path *current, usec_t now)
-{
-    if (h == current || !h->alive || !h->srtt || !h->mtu.value || is_doubted(h, now))
-        return false;
-    if (h->better && now >= h->better + hold_of(h))
-        return true;
-    return outranks(h, current) && now >= unsteady_until(h) && cost_of(h) <= cost_of(current);
-}
-
-/* Of those that live, carry so much and are not `but`: one that is of use, not in doubt, and costs least. */
-static const struct path *best_of(const struct paths *p, size_t size, const struct path *but, usec_t now)
-{
-    const struct path *best = NULL;
-    unsigned best_rank = 0;
-    for (size_t i = 0; i < p->count; i++) {
-        const struct path *h = &p->path[i];
-        if (!h->alive || h == but || h->mtu.value < size)
-            continue;
-        unsigned rank = 2u * !h->mtu.value + is_doubted(h, now);
-        if (!best || rank < best_rank || (rank == best_rank && cost_of(h) < cost_of(best))) {
-            best = h;
-            best_rank = rank;
-        }
-    }
-    return best;
-}
-
-/* A planned change to a proven path needs no copies; one away from a path that failed may have chosen in
- * haste. */
-static usec_t copies_end(const struct path *from, const struct path *to, usec_t now)
-{
-    if (!from || !to || is_stream(from->kind) || is_stream(to->kind) ||
-        (from->alive && !is_doubted(from, now)))
-        return 0;
-    return now + usec_min(later(COPIES_MIN, to->srtt), COPIES_MAX);
-}
-
-static void switch_to(struct paths *p, const struct path *h, usec_t now)
-{
-    uint32_t id = h ? h->id : PATHS_NO_ID;
-    if (id == p->current)
-        return;
-    struct path *from = path_find(p, p->current);
-    p->copies_until = copies_end(from, h, now);
-    if (from && from->alive)
-        from->left = now;
-    p->current = id;
-    for (size_t i = 0; i < p->count; i++)
-        p->path[i].better = 0;
-    event_add(p, PATH_EVENT_CHANGED, h);
-}
-
-/* The current path is gone, dead or of no use: the best that lives, at once. */
-static void choose_now(struct paths *p, usec_t now)
-{
-    const struct path *current = path_find(p, p->current);
-    if (!current || !current->alive)
-        switch_to(p, best_of(p, 0, NULL, now), now);
-    else if (!current->mtu.value && best_of(p, 1, NULL, now))
-        switch_to(p, best_of(p, 1, NULL, now), now);
-}
-
-static void choose(struct paths *p, usec_t now)
-{
-    choose_now(p, now);
-    const struct path *current = path_find(p, p->current), *best = NULL;
-    for (size_t i = 0; i < p->count; i++) {
-        struct path *h = &p->path[i];
-        bool better = h != current && h->alive && h->mtu.value && is_enough_better(h, current);
-        h->better = !better ? 0 : h->better ? h->better : now;
-        if (current && may_take_over(h, current, now) && (!best || cost_of(h) < cost_of(best)))
-            best = h;
-    }
-    if (best) {
-        switch_to(p, best, now);
-        choose(p, now); /* others may be better than this one, too: their hold begins now */
-    }
-}
-
 /* ---- Set. */
 
 /* 0: a stream. What the owner's transports add is theirs to say; these are the most that a search may ask. */
 static uint16_t mtu_max_of(enum path_kind k)
 {
-    if (is_stream(k))
+    if (path_is_stream(k))
         return 0;
     return k == PATH_UDP_RELAY   ? PATH_MTU_MAX - 12
            : k == PATH_TURN      ? PATH_MTU_MAX - 36
@@ -423,7 +216,7 @@ int paths_add(struct paths *p, uint32_t id, enum path_kind kind, usec_t now)
     mtu_init(&h->mtu, mtu_max_of(kind), now);
     h->told_mtu = h->mtu.value;
     h->told_known = h->mtu.known;
-    choose(p, now);
+    paths_choose(p, now);
     return 0;
 }
 
@@ -432,15 +225,17 @@ void paths_del(struct paths *p, uint32_t id)
     struct path *h = path_find(p, id);
     if (!h)
         return;
+    if (p->excused == id)
+        p->excused = PATHS_NO_ID;
     struct path *end = p->path + p->count--;
     memmove(h, h + 1, (size_t)(end - (h + 1)) * sizeof *h);
-    choose_now(p, p->seen);
+    paths_choose_now(p, p->seen);
 }
 
 void paths_clear(struct paths *p)
 {
     p->count = 0;
-    switch_to(p, NULL, p->seen);
+    paths_switch(p, NULL, p->seen);
 }
 
 static bool found(const struct path *h, uint32_t *id, enum path_kind *kind)
@@ -458,7 +253,7 @@ bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind)
 static const struct path *carrier_of(const struct paths *p, size_t size, usec_t now)
 {
     const struct path *h = path_find(p, p->current);
-    return h && h->alive && h->mtu.value >= size ? h : best_of(p, size, NULL, now);
+    return h && h->alive && h->mtu.value >= size ? h : path_best_of(p, size, NULL, now);
 }
 
 bool paths_best_for(const struct paths *p, size_t size, uint32_t *id, enum path_kind *kind)
@@ -469,8 +264,11 @@ bool paths_best_for(const struct paths *p, size_t size, uint32_t *id, enum path_
 bool paths_second(const struct paths *p, size_t size, usec_t now, uint32_t *id, enum path_kind *kind)
 {
     const struct path *first = carrier_of(p, size, now);
-    bool copies = first && (is_doubted(first, now) || now < p->copies_until);
-    return found(copies ? best_of(p, size, first, now) : NULL, id, kind);
+    if (!first || (!path_is_doubted(first, now) && now >= p->copies_until))
+        return found(NULL, id, kind);
+    const struct path *stray = first->stray ? path_find(p, p->stray) : NULL;
+    bool fits = stray && stray != first && stray->alive && stray->mtu.value >= size;
+    return found(fits ? stray : path_best_of(p, size, first, now), id, kind);
 }
 
 /* ---- Signs of life. */
@@ -481,10 +279,18 @@ static void awaits(struct path *h, usec_t now)
         h->waiting = now;
 }
 
-static void heard(struct path *h)
+/* Its clocks start anew. */
+static void calm(struct path *h)
 {
     h->waiting = 0;
     h->tries = 0;
+    h->stray = 0;
+}
+
+static void heard(struct path *h, usec_t now)
+{
+    calm(h);
+    h->heard = now;
 }
 
 void paths_keepalive(struct paths *p, uint32_t id, usec_t lifetime)
@@ -508,14 +314,46 @@ void paths_sent(struct paths *p, uint32_t id, usec_t now)
 void paths_received(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
+    if (h)
+        h->traffic = true;
+    paths_heard(p, id, now);
+}
+
+void paths_heard(struct paths *p, uint32_t id, usec_t now)
+{
+    struct path *h = path_find(p, id);
     see(p, now);
     if (!h)
         return;
-    h->traffic = true;
-    heard(h);
+    heard(h, now);
     /* What is dead speaks: it may be back. */
     if (!h->alive && now >= h->last_probe + suspect_after(h))
         h->ask = now;
+}
+
+static void excuse(struct paths *p, uint32_t id, usec_t now)
+{
+    p->excused = id;
+    p->excused_at = now;
+}
+
+/* Over a worse path the peer sends only where it thinks little of the current one. While both ends change, it
+ * may think otherwise for a moment, and late packets come: those are forgiven by what is heard meanwhile. */
+void paths_carried(struct paths *p, uint32_t id, usec_t now)
+{
+    const struct path *h = path_find(p, id);
+    struct path *current = path_find(p, p->current);
+    see(p, now);
+    if (!h || !current)
+        return;
+    if (h == current && now >= p->excused_at + PATH_EXCUSED)
+        excuse(p, PATHS_NO_ID, now);
+    if (h == current || id == p->excused || !current->alive || current->stray ||
+        path_cost(h) <= path_cost(current))
+        return;
+    usec_t heard = later(current->heard, current->since);
+    current->stray = later(now, heard + later(PATH_STRAY, current->srtt));
+    p->stray = id;
 }
 
 static void probe_write(const struct path *h, uint64_t nonce, uint8_t out[PATH_PROBE_LEN])
@@ -560,7 +398,7 @@ bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
         uint64_t nonce;
-        if (!mtu_is_on(h) || !mtu_output(&h->mtu, now, h->srtt, &p->rng, &nonce, size))
+        if (!path_mtu_is_on(h) || !mtu_output(&h->mtu, now, h->srtt, &p->rng, &nonce, size))
             continue;
         probe_write(h, nonce, probe);
         *id = h->id;
@@ -601,7 +439,7 @@ static void revive(struct paths *p, struct path *h, usec_t now)
     h->dead_probes = 0;
     pardon(h);
     mtu_doubt(&h->mtu, now);
-    event_add(p, PATH_EVENT_ALIVE, h);
+    path_event_add(p, PATH_EVENT_ALIVE, h);
 }
 
 void paths_renew(struct paths *p, uint32_t id, usec_t now)
@@ -610,7 +448,7 @@ void paths_renew(struct paths *p, uint32_t id, usec_t now)
     see(p, now);
     if (!h)
         return;
-    heard(h);
+    heard(h, now);
     h->unanswered = 0;
     h->unanswered_count = 0;
     h->deaths = 0;
@@ -619,7 +457,7 @@ void paths_renew(struct paths *p, uint32_t id, usec_t now)
     pardon(h);
     if (!h->alive)
         revive(p, h, now);
-    choose(p, now);
+    paths_choose(p, now);
 }
 
 static struct probe *probe_find(struct path *h, uint64_t nonce)
@@ -640,7 +478,7 @@ void paths_rtt(struct paths *p, uint32_t id, usec_t rtt, usec_t now)
         return;
     h->srtt = later(rtt, 1);
     h->rttvar = rtt / 2;
-    choose(p, now);
+    paths_choose(p, now);
 }
 
 /* The probe with this nonce, of either sort, is answered now. Large ones say nothing about the time: they
@@ -674,11 +512,13 @@ bool paths_answer(struct paths *p, struct bytes probe, usec_t now, uint32_t *id,
     h->unanswered_count = 0;
     if (sent >= h->forced)
         h->forced = 0;
-    heard(h);
+    if (h->stray && sent >= h->stray && h->id == p->current)
+        excuse(p, p->stray, now);
+    heard(h, now);
     if (!h->alive)
         revive(p, h, now);
     mtu_tell(p, h);
-    choose(p, now);
+    paths_choose(p, now);
     return true;
 }
 
@@ -690,7 +530,7 @@ void paths_too_big(struct paths *p, uint32_t id, size_t size, usec_t now)
         return;
     mtu_too_big(&h->mtu, size, now);
     mtu_tell(p, h);
-    choose(p, now);
+    paths_choose(p, now);
 }
 
 /* ---- Time. */
@@ -700,8 +540,8 @@ void paths_too_big(struct paths *p, uint32_t id, size_t size, usec_t now)
  */
 static void path_doubt(struct path *h, usec_t now)
 {
-    if (!h->forced || (h->waiting && now >= h->waiting + 2 * dead_after(h))) {
-        heard(h);
+    if (!h->forced || (h->waiting && now >= h->waiting + 2 * path_dead_after(h))) {
+        calm(h);
         h->unanswered = 0;
         h->unanswered_count = 0;
     }
@@ -729,8 +569,8 @@ static void path_die(struct paths *p, struct path *h, usec_t now)
     h->since = now;
     h->dead_probes = 0;
     h->forced = 0;
-    heard(h);
-    event_add(p, PATH_EVENT_DEAD, h);
+    calm(h);
+    path_event_add(p, PATH_EVENT_DEAD, h);
 }
 
 void paths_tick(struct paths *p, usec_t now)
@@ -738,27 +578,14 @@ void paths_tick(struct paths *p, usec_t now)
     see(p, now);
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
-        probes_expire(h, now);
+        path_probes_expire(h, now);
         if (dead_due(h) <= now)
             path_die(p, h, now);
-        if (mtu_is_on(h))
+        if (path_mtu_is_on(h))
             mtu_tick(&h->mtu, now);
         mtu_tell(p, h);
     }
-    choose(p, now);
-}
-
-/* When it may be preferred to the current one though nothing happens; what ends a doubt is an event of its
- * own. */
-static usec_t takeover_due(const struct paths *p, const struct path *h)
-{
-    const struct path *current = path_find(p, p->current);
-    if (h == current || !current || !mtu_is_on(h) || is_doubted(h, p->seen))
-        return USEC_NEVER;
-    usec_t due = h->better ? h->better + hold_of(h) : USEC_NEVER;
-    if (outranks(h, current) && unsteady_until(h) > p->seen)
-        due = usec_min(due, unsteady_until(h));
-    return due;
+    paths_choose(p, now);
 }
 
 usec_t paths_wake(const struct paths *p)
@@ -767,8 +594,8 @@ usec_t paths_wake(const struct paths *p)
     for (size_t i = 0; i < p->count; i++) {
         const struct path *h = &p->path[i];
         wake = usec_min(wake, usec_min(probe_due(h), dead_due(h)));
-        wake = usec_min(wake, takeover_due(p, h));
-        if (mtu_is_on(h))
+        wake = usec_min(wake, paths_takeover_due(p, h));
+        if (path_mtu_is_on(h))
             wake = usec_min(wake, mtu_wake(&h->mtu));
     }
     return wake;
@@ -787,7 +614,7 @@ bool paths_stats_at(const struct paths *p, size_t i, struct path_stats *s)
         return false;
     const struct path *h = &p->path[i];
     unsigned lost, judged;
-    probes_count(h, &lost, &judged);
+    path_probes_count(h, &lost, &judged);
     *s = (struct path_stats){
         .kind = h->kind,
         .id = h->id,
@@ -800,7 +627,7 @@ bool paths_stats_at(const struct paths *p, size_t i, struct path_stats *s)
         .mtu = h->mtu.value,
         .mtu_known = h->mtu.known,
         .keepalive = idle_interval(h),
-        .doubted = is_doubted(h, p->seen),
+        .doubted = path_is_doubted(h, p->seen),
     };
     return true;
 }

@@ -31,6 +31,8 @@ bool path_is_direct(enum path_kind k); /* to the peer itself: lan, udp, tls */
 #define PATH_PROBE_IDLE   (10 * SEC) /* between probes of a path that carries nothing */
 #define PATH_PROBE_BUSY   (1 * SEC)  /* while it carries traffic */
 #define PATH_DOUBT        (150 * MSEC) /* sent, nothing heard for max(this, 1.5 srtt): copies go the second way */
+#define PATH_STRAY        (50 * MSEC) /* the payload strays, nothing heard for max(this, srtt): doubt */
+#define PATH_EXCUSED      (1 * SEC) /* after a doubt for strays that was answered: at least until the next */
 #define PATH_SUSPECT      (200 * MSEC) /* between the probes of a silence, from the third on: max(this, srtt) */
 #define PATH_DEAD_MIN     (600 * MSEC) /* sent, nothing heard for max(this, 3 srtt): dead */
 #define PATH_ONE_WAY      (5 * SEC) /* heard, but no probe answered for this: only the way back works: dead */
@@ -78,6 +80,15 @@ bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind);
  * not traffic: do not report those. */
 void paths_sent(struct paths *p, uint32_t id, usec_t now);
 void paths_received(struct paths *p, uint32_t id, usec_t now);
+/* Something authentic that is no traffic came: the peer's probes and answers, words between the sessions. A sign of life, but it
+ * does not make a path busy: two ends that only ask each other would else keep each other awake. */
+void paths_heard(struct paths *p, uint32_t id, usec_t now);
+
+/* Payload of the peer came over it, after paths_received of the same packet. Where that is a worse path than
+ * our best, the peer knows something that we do not: once nothing was heard on our best for max(PATH_STRAY,
+ * srtt), mostly at once, it is asked and in doubt, until something is heard on it. If it answers, the peer's
+ * choice is its own affair, until payload comes over our best again PATH_EXCUSED later or after. */
+void paths_carried(struct paths *p, uint32_t id, usec_t now);
 
 /* Both ends proved the keys over it once more, for the address of one of them changed: it lives, and what was
  * held against it is forgotten. */
@@ -87,7 +98,8 @@ void paths_renew(struct paths *p, uint32_t id, usec_t now);
 void paths_rtt(struct paths *p, uint32_t id, usec_t rtt, usec_t now);
 /* While the path that paths_best_for names is in doubt (and for max(100 ms, srtt), at most 500 ms, after a
  * change from one datagram path that was dead or in doubt to another): the path on which copies of packets go
- * as well: the best living one of the others that can carry `size` bytes. false: no doubt, or no other.
+ * as well: the one that the peer's payload strayed to, else the best living one of the others, that can carry
+ * `size` bytes. false: no doubt, or no other.
  * Report those copies to paths_sent, too. */
 bool paths_second(const struct paths *p, size_t size, usec_t now, uint32_t *id, enum path_kind *kind);
 /* The best living path that carries a datagram of `size` bytes; paths_best where that one does. false: none.

@@ -168,6 +168,51 @@ SCENARIO(one_way_and_one_talks)
     }
 }
 
+/* ---- A bulk stream one way: who receives it sends so little that he would find out late. */
+
+/* From the first frame that comes round by the relay until an answer to it is there. */
+static void bulk(usec_t rtt)
+{
+    static struct figures f;
+    struct outage o;
+    f.n = 0;
+    homes_apart(rtt);
+    for (int i = 0; i < CUTS / 2; i++) {
+        talk(w.ann, w.bob, 2 * MSEC, 1000);
+        talk(w.bob, w.ann, 300 * MSEC, 60);
+        RUN(3 * SEC + rng_below(&world->sim.rng, 1 * SEC));
+        EXPECT(direct(&w));
+        begin(&o);
+        cut(&w, true);
+        WITHIN(1 * SEC, (over(&o), o.ann_heard != 0));
+        hush();
+        usec_t since = world->sim.now;
+        o.by_bob = frames_sent(w.bob, w.ann);
+        o.bob_heard = 0;
+        talk(w.ann, w.bob, 1 * SEC, 1000); /* her window is full: she waits for the answer */
+        talk(w.bob, w.ann, PACE, 60);
+        WITHIN(2 * SEC, over(&o));
+        figure(&f, world->sim.now - since);
+        mend();
+    }
+    figures_say(&f, "the first frame by the relay until an answer is there");
+    /* He doubts within a round trip and 50 ms, and what he sends next is there half a round trip later. */
+    EXPECT(figures_at(&f, 100) <= rtt + 50 * MSEC + PACE + rtt / 2);
+}
+
+SCENARIO(bulk_at_4_ms)
+{
+    bulk(4 * MSEC);
+}
+SCENARIO(bulk_at_40_ms)
+{
+    bulk(40 * MSEC);
+}
+SCENARIO(bulk_at_200_ms)
+{
+    bulk(200 * MSEC);
+}
+
 /* ---- Both relays. */
 
 static bool on(enum path_kind k)
@@ -229,6 +274,7 @@ int main(void)
         STORY(silence_at_10_ms),     STORY(silence_at_40_ms),      STORY(silence_at_80_ms),
         STORY(silence_at_130_ms),    STORY(silence_at_200_ms),     STORY(one_way_at_20_ms),
         STORY(one_way_at_100_ms),    STORY(one_way_and_one_talks), STORY(the_udp_relay_dies),
+        STORY(bulk_at_4_ms),         STORY(bulk_at_40_ms),         STORY(bulk_at_200_ms),
         STORY(the_websocket_stalls),
     };
     return cmocka_run_group_tests(stories, NULL, NULL);
