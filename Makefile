@@ -25,6 +25,8 @@ setup-test:
 	@tools/setup test
 setup-interop:
 	@tools/setup interop
+setup-bench:
+	@tools/setup bench
 
 $(BUILD)/build.ninja: | setup
 	@meson setup $(BUILD) -Dtests=false >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
@@ -43,7 +45,7 @@ fuzz: setup-test
 	@tools/fuzz
 interop: setup-interop
 	@tools/interop
-bench: setup-test all
+bench: setup-bench all
 	@ninja -C $(BUILD)
 	@tools/bench
 install: all
@@ -53,4 +55,4 @@ style:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help setup setup-test setup-interop run demo test fuzz interop bench install style clean FORCE
+.PHONY: all help setup setup-test setup-interop setup-bench run demo test fuzz interop bench install style clean FORCE

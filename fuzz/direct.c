@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "io/ws_frame.h"
 #include "wire/candidate.h"
 #include "wire/circuit.h"
 #include "wire/direct.h"
@@ -439,6 +440,26 @@ static void texts(struct seeds *s)
     seed_text(s, "refusal", SEED_REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
 }
 
+/* Heads of WebSocket frames: each way to say a length, a mask, and what is none. */
+static void ws_heads(struct seeds *s)
+{
+    static const struct {
+        const char *name;
+        struct ws_head head;
+    } rows[] = {{"text_masked", {WS_TEXT, true, true, {0x37, 0xfa, 0x21, 0x3d}, 5}},
+                {"binary_16_bits", {WS_BINARY, true, false, {0}, 16380}},
+                {"binary_64_bits", {WS_BINARY, false, true, {1, 2, 3, 4}, 65536}},
+                {"close", {WS_CLOSE, true, false, {0}, 2}}};
+    target(s, "io_ws_frame");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t raw[WS_HEAD_MAX + 5] = {0};
+        size_t n = ws_head_write(raw, &rows[i].head);
+        seed_put(s, rows[i].name, SEED_TAKEN, bytes_of(raw, n + 5));
+    }
+    seed_put(s, "ping_in_pieces", SEED_REFUSED, bytes_of((const uint8_t[]){0x09, 0x00}, 2));
+    seed_put(s, "long_way_round", SEED_REFUSED, bytes_of((const uint8_t[]){0x82, 0x7e, 0x00, 0x05}, 4));
+}
+
 void seeds_direct_codecs(struct seeds *s)
 {
     target(s, "wire_stun");
@@ -452,4 +473,5 @@ void seeds_direct_codecs(struct seeds *s)
     offer(s);
     portmap(s);
     texts(s);
+    ws_heads(s);
 }

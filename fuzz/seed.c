@@ -46,6 +46,7 @@ void seeds_all(void (*sink)(void *ctx, const struct seed *s), void *ctx)
     seeds_online(&s);
     seeds_direct_codecs(&s);
     seeds_direct_scripts(&s);
+    seeds_pump(&s);
 }
 
 void script_open(struct script *t)

@@ -39,6 +39,7 @@ void seeds_scripts(struct seeds *s);
 void seeds_online(struct seeds *s);
 void seeds_direct_codecs(struct seeds *s);
 void seeds_direct_scripts(struct seeds *s);
+void seeds_pump(struct seeds *s);
 void seeds_target(struct seeds *s, const char *target);
 void seed_put(struct seeds *s, const char *name, enum seed_intent intent, struct bytes in);
 /* What was written, to be taken; and the same without its last byte, to be refused. */

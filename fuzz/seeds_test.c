@@ -15,6 +15,7 @@
 #include "crypto/hash.h"
 #include "fuzz/seed.h"
 #include "io/addresses.h"
+#include "io/ws_frame.h"
 #include "io/ws_upgrade.h"
 #include "party/party.h"
 #include "wire/candidate.h"
@@ -234,6 +235,12 @@ static bool ws_upgrade_taken(struct bytes in)
     return ws_upgrade_read_request(in, key) > 0 || ws_upgrade_read_answer(in, "dGhlIHNhbXBsZSBub25jZQ==") > 0;
 }
 
+static bool ws_frame_taken(struct bytes in)
+{
+    struct ws_head h;
+    return ws_head_read(&h, in) > 0;
+}
+
 static const struct parser {
     const char *target;
     bool (*takes)(struct bytes in);
@@ -257,7 +264,8 @@ static const struct parser {
                {"wire_offer", offer_taken},
                {"wire_portmap", portmap_taken},
                {"io_addresses", addresses_taken},
-               {"io_ws_upgrade", ws_upgrade_taken}};
+               {"io_ws_upgrade", ws_upgrade_taken},
+               {"io_ws_frame", ws_frame_taken}};
 
 static void check_intent(void *ctx, const struct seed *s)
 {

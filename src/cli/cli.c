@@ -38,7 +38,7 @@ static const struct command commands[] = {
      "  node ready wn-...\n\n"
      "A URL with #sha256:HEX pins the hub's certificate, one without uses the system's authorities.\n",
      up_options, 0, 0, false, run_up},
-    {"party", "create NAME [--mode tap|tun] [--net CIDR] | list | log [PARTY] | leave PARTY",
+    {"party", "create NAME [--mode tap|tun] [--net CIDR] [--cipher NAME] | list | log [PARTY] | leave PARTY",
      "make, list and leave parties",
      "A party is a private network. `create` prints the new party's id, `list` the parties of this node,\n"
      "`log` who was let in by whom; `leave` takes this node out of one.\n\n"

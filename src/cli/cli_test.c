@@ -144,6 +144,7 @@ static void test_wrong_use_exits_2(void **state)
         {"warren party create", "needs a name"},
         {"warren party create x --mode ring", "tap or tun"},
         {"warren party list --mode tap", "go with party create"},
+        {"warren party create x --cipher des", "aes-256-gcm, chacha20-poly1305 or any"},
         {"warren party list x", "create, list, log and leave"},
         {"warren invite --uses 0", "from 1 to"},
         {"warren invite --uses many", "from 1 to"},
@@ -567,8 +568,8 @@ static void test_requests(void **state)
         {"party log home", "{\"cmd\":\"party-log\",\"party\":\"home\"}"},
         {"party leave home", "{\"cmd\":\"party-leave\",\"party\":\"home\"}"},
         {"party create home", "{\"cmd\":\"party-create\",\"name\":\"home\",\"mode\":\"tap\"}"},
-        {"party create home --mode tun --net 10.9.0.0/16",
-         "{\"cmd\":\"party-create\",\"name\":\"home\",\"mode\":\"tun\",\"net\":\"10.9.0.0/16\"}"},
+        {"party create a --mode tun --net 10.9.0.0/16 --cipher chacha20-poly1305",
+         "{\"cmd\":\"party-create\",\"name\":\"a\",\"mode\":\"tun\",\"net\":\"10.9.0.0/16\",\"ciphers\":2}"},
         {"invite", "{\"cmd\":\"invite\",\"uses\":1,\"expires_s\":86400,\"role\":\"member\"}"},
         {"invite home --uses 3 --expires 15m --role guest",
          "{\"cmd\":\"invite\",\"party\":\"home\",\"uses\":3,\"expires_s\":900,\"role\":\"guest\"}"},
@@ -663,14 +664,14 @@ static void test_netcheck_output(void **state)
         "\"rtt_ms\":20,\"udp_relay\":\"bound at 198.51.100.1:7\"},\"tcp\":{\"port\":443,\"reachable\":true},"
         "\"udp\":{\"ipv4\":true,\"ipv6\":null},"
         "\"ipv4\":{\"mapped\":\"198.51.100.1:7\",\"mapping\":\"endpoint-independent\",\"filtering\":null,"
-        "\"ports\":\"sequential\",\"port_delta\":2,\"hairpin\":false,\"lifetime_s\":90,\"text\":\"IPv4: a "
-        "NAT.\"},"
+        "\"ports\":\"sequential\",\"port_delta\":2,\"hairpin\":false,\"lifetime_s\":90,\"text\":\"a NAT.\"},"
         "\"ipv6\":{\"mapped\":null,\"text\":\"IPv6: this machine has no address for it.\"},"
         "\"addresses\":[{\"address\":\"10.0.0.2:7\",\"kind\":\"own\"},"
         "{\"address\":\"198.51.100.1:7\",\"kind\":\"outside\"}],"
         "\"port_mapping\":{\"udp\":\"udp: no answer\",\"tcp\":\"tcp: no answer\"},\"tcp_listener\":8443,"
         "\"turn\":\"the hub names no TURN server\",\"relays\":[{\"name\":\"h:443\",\"kind\":\"udp-relay\","
         "\"rtt_ms\":12.5},{\"name\":\"h:443\",\"kind\":\"ws-relay\",\"rtt_ms\":20}],"
+        "\"ciphers\":{\"prefer\":\"a\",\"ns_per_packet\":{\"a\":310,\"b\":920,\"c\":null}},"
         "\"text\":\"All \\u001b[1mis well.\"}}\n";
     assert_int_equal(with_daemon("netcheck", "", answer), 0);
     assert_string_equal(
@@ -680,7 +681,7 @@ static void test_netcheck_output(void **state)
         "UDP relay     bound at 198.51.100.1:7\n"
         "TURN          the hub names no TURN server\n"
         "UDP           IPv4 works, IPv6 not known\n"
-        "IPv4          IPv4: a NAT.\n"
+        "IPv4          a NAT.\n"
         "              outside 198.51.100.1:7; mapping endpoint-independent, filtering not known, ports "
         "sequential (+2), hairpin no, an idle mapping lives at least 90 s\n"
         "IPv6          IPv6: this machine has no address for it.\n"
@@ -689,7 +690,7 @@ static void test_netcheck_output(void **state)
         "              tcp: no answer\n"
         "TLS listener  port 8443\n"
         "relays        h:443 udp-relay 12.5 ms, h:443 ws-relay 20.0 ms\n"
-        "\nAll \\x1b[1mis well.\n");
+        "cipher        a (a packet: a 0.31 us, b 0.92 us)\n\nAll \\x1b[1mis well.\n");
     static const char nothing[] =
         "{\"ok\":true,\"result\":{\"hub\":{\"url\":null,\"connected\":false},\"text\":\"No hub.\"}}\n";
     assert_int_equal(with_daemon("netcheck", "", nothing), 0);

@@ -112,6 +112,27 @@ static void put_relays(FILE *out, const json_t *list)
     fputs(json_array_size(list) ? "\n" : "none\n", out);
 }
 
+/* What sealing costs here, as measured when the node started. */
+static void put_ciphers(FILE *out, const json_t *ciphers)
+{
+    const char *name, *comma = " (a packet: ";
+    json_t *ns;
+    if (!*json_text(ciphers, "prefer"))
+        return;
+    put_label(out, "cipher");
+    put_escaped(out, json_text(ciphers, "prefer"));
+    json_object_foreach(json_object_get(ciphers, "ns_per_packet"), name, ns)
+    {
+        if (!json_is_integer(ns))
+            continue;
+        fputs(comma, out);
+        put_escaped(out, name);
+        fprintf(out, " %.2f us", (double)json_integer_value(ns) / 1000);
+        comma = ", ";
+    }
+    fputs(*comma == ',' ? ")\n" : "\n", out);
+}
+
 /* One line a fact; the sentence that says what they mean comes last. */
 static void show(struct cli *c, const json_t *r)
 {
@@ -131,6 +152,7 @@ static void show(struct cli *c, const json_t *r)
     else
         fputs("none\n", c->out);
     put_relays(c->out, json_object_get(r, "relays"));
+    put_ciphers(c->out, json_object_get(r, "ciphers"));
     const char *text = *json_text(r, "text") ? json_text(r, "text") : json_text(r, "summary");
     if (!*text)
         return;

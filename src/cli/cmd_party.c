@@ -6,11 +6,14 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/output.h"
+#include "crypto/aead.h"
 
 const struct option party_options[] = {
     {"mode", 0, "tap|tun", "create: a LAN with broadcast (tap, the default) or addresses only (tun)", false,
      false},
     {"net", 0, "CIDR", "create: the party's IPv4 addresses, a private /16 (default: chosen by chance)", false,
+     false},
+    {"cipher", 0, "NAME", "create: allow aes-256-gcm or chacha20-poly1305 alone (default: any)", false,
      false},
     {0},
 };
@@ -21,9 +24,20 @@ static void show_made(struct cli *c, const json_t *r)
     fputc('\n', c->out);
 }
 
+/* The mask of a policy, bit n: enum aead_alg n; 0: not a name. */
+static int ciphers_of(const char *name)
+{
+    if (!strcmp(name, "any"))
+        return (1 << AEAD_ALG_COUNT) - 1;
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++)
+        if (!strcmp(name, aead_name((enum aead_alg)alg)))
+            return 1 << alg;
+    return 0;
+}
+
 static int create(struct cli *c, const struct args *a)
 {
-    const char *mode = args_value(a, "mode"), *net = args_value(a, "net");
+    const char *mode = args_value(a, "mode"), *net = args_value(a, "net"), *cipher = args_value(a, "cipher");
     if (a->words != 2)
         return cli_usage(c, "party create needs a name");
     if (!name_valid(a->word[1]))
@@ -34,11 +48,15 @@ static int create(struct cli *c, const struct args *a)
             c, "--mode wireguard is not in this version: use --mode tun for a party of IP packets only");
     if (mode && strcmp(mode, "tap") && strcmp(mode, "tun"))
         return cli_usage(c, "--mode is tap or tun");
+    if (cipher && !ciphers_of(cipher))
+        return cli_usage(c, "--cipher is aes-256-gcm, chacha20-poly1305 or any");
     json_t *q = client_command("party-create");
     json_object_set_new(q, "name", json_string(a->word[1]));
     json_object_set_new(q, "mode", json_string(mode ? mode : "tap"));
     if (net)
         json_object_set_new(q, "net", json_string(net));
+    if (cipher)
+        json_object_set_new(q, "ciphers", json_integer(ciphers_of(cipher)));
     return client_show(c, q, "making the party", show_made);
 }
 
@@ -197,8 +215,8 @@ int run_party(struct cli *c, const struct args *a)
     const char *verb = a->word[0];
     if (!strcmp(verb, "create"))
         return create(c, a);
-    if (args_flag(a, "mode") || args_flag(a, "net"))
-        return cli_usage(c, "--mode and --net go with party create");
+    if (args_flag(a, "mode") || args_flag(a, "net") || args_flag(a, "cipher"))
+        return cli_usage(c, "--mode, --net and --cipher go with party create");
     if (!strcmp(verb, "list") && a->words == 1)
         return client_show(c, client_command("party-list"), NULL, show_list);
     if (!strcmp(verb, "log"))

@@ -69,6 +69,11 @@ static void put_details(FILE *out, const json_t *peer)
     const json_t *v;
     size_t i;
     char ms[32];
+    if (*json_text(peer, "cipher")) {
+        fputs("    cipher ", out);
+        put_escaped(out, json_text(peer, "cipher"));
+        fputc('\n', out);
+    }
     json_array_foreach(json_object_get(peer, "paths"), i, v)
     {
         fputs("    path ", out);

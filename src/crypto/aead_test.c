@@ -129,6 +129,91 @@ static void names(void **state)
     assert_int_equal(aead_have_aes(), aead_have_aes());
 }
 
+/* ---- The measurement, on a clock that a script moves: by how much at each reading, then by nothing. */
+
+static const usec_t *steps;
+static size_t step_count, step_at;
+static usec_t script_now;
+
+static usec_t script_clock(void)
+{
+    script_now += step_at < step_count ? steps[step_at] : 0;
+    step_at++;
+    return script_now;
+}
+
+static int measure(const usec_t *script, size_t n, struct aead_speed *s)
+{
+    steps = script;
+    step_count = n;
+    step_at = 0;
+    script_now = SEC;
+    memset(s, 0x55, sizeof *s);
+    return aead_measure(script_clock, s);
+}
+
+/* The readings: one at the start; of each round one before and one after 1, 2, 4, ... packets; one between
+ * rounds. */
+static void the_best_round_counts(void **state)
+{
+    static const usec_t script[] = {
+        0,                                      /* the start */
+        0, 150, 0,   900,                       /* 150 us for one packet of AES, 900 of ChaCha20 */
+        0, 0,   30,  90,  0,   0, 0, 0, 0, 150, /* 120 us for 1 + 2 packets; 150 for 1 + 2 + 4 + 8 + 16 */
+        0, 0,   500, 0,   400,                  /* disturbed */
+    };
+    struct aead_speed s;
+    assert_int_equal(measure(script, sizeof script / sizeof *script, &s), 0);
+    assert_int_equal(s.ns[AEAD_AES256GCM], 120000 / 3);
+    assert_int_equal(s.ns[AEAD_CHACHA20POLY1305], 150000 / 31);
+    assert_int_equal(step_at, sizeof script / sizeof *script + 1); /* 2 ms have passed: no further round */
+}
+
+static void a_slow_machine_is_asked_once(void **state)
+{
+    static const usec_t script[] = {0, 0, 1500, 0, 700};
+    struct aead_speed s;
+    assert_int_equal(measure(script, 5, &s), 0);
+    assert_int_equal(step_at, 6);
+    assert_int_equal(s.ns[AEAD_AES256GCM], 1500000);
+    assert_int_equal(s.ns[AEAD_CHACHA20POLY1305], 700000);
+}
+
+static void a_fast_machine_is_asked_eight_times(void **state)
+{
+    usec_t script[5 * 8];
+    struct aead_speed s;
+    for (size_t i = 0; i < 5 * 8; i++)
+        script[i] = i % 5 == 2 || i % 5 == 4 ? 110 : 0;
+    assert_int_equal(measure(script, 5 * 8, &s), 0);
+    assert_int_equal(step_at, 5 * 8);
+    assert_int_equal(s.ns[AEAD_AES256GCM], 110000);
+}
+
+static void a_clock_that_stands_measures_nothing(void **state)
+{
+    static const usec_t late[] = {0, 0, 100};
+    struct aead_speed s;
+    assert_int_equal(measure(NULL, 0, &s), -EIO);
+    assert_int_equal(s.ns[0] | s.ns[1], 0);
+    assert_int_equal(measure(late, 3, &s), -EIO);
+    assert_int_equal(s.ns[0] | s.ns[1], 0);
+}
+
+static void the_faster_one_is_preferred(void **state)
+{
+    static const struct {
+        uint64_t aes, chacha;
+        bool want;
+    } rows[] = {
+        {300, 900, true}, {900, 300, false}, {500, 500, true}, {501, 500, false}, {1, UINT64_MAX, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct aead_speed s = {{rows[i].aes, rows[i].chacha}};
+        assert_int_equal(aead_prefers_aes(&s), rows[i].want);
+    }
+    assert_int_equal(aead_prefers_aes(&(struct aead_speed){{0}}), aead_have_aes());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +222,11 @@ int main(void)
         cmocka_unit_test(lengths_and_keys_count),
         cmocka_unit_test(nothing_stays_from_packet_to_packet),
         cmocka_unit_test(names),
+        cmocka_unit_test(the_best_round_counts),
+        cmocka_unit_test(a_slow_machine_is_asked_once),
+        cmocka_unit_test(a_fast_machine_is_asked_eight_times),
+        cmocka_unit_test(a_clock_that_stands_measures_nothing),
+        cmocka_unit_test(the_faster_one_is_preferred),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "crypto/tls.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <threads.h>
 
@@ -237,4 +238,26 @@ int tls_binding(struct ssl_st *ssl, uint8_t out[TLS_BINDING_LEN])
         return 0;
     ERR_clear_error();
     return -EIO;
+}
+
+/* What SSL_read and SSL_write mean by n. */
+static int io_result(SSL *ssl, int n)
+{
+    if (n > 0)
+        return n;
+    int why = SSL_get_error(ssl, n);
+    ERR_clear_error();
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -ECONNRESET;
+}
+
+int tls_read(struct ssl_st *ssl, uint8_t *p, size_t cap)
+{
+    ERR_clear_error(); /* SSL_get_error looks at what others have left there */
+    return io_result(ssl, SSL_read(ssl, p, cap < INT_MAX ? (int)cap : INT_MAX));
+}
+
+int tls_write(struct ssl_st *ssl, const uint8_t *p, size_t n)
+{
+    ERR_clear_error();
+    return io_result(ssl, n <= INT_MAX ? SSL_write(ssl, p, (int)n) : -1);
 }

@@ -26,6 +26,11 @@ void tls_ctx_free(struct ssl_ctx_st *ctx);
 /* RFC 9266-style channel binding: exporter "EXPORTER-warren-login", the same on both ends of one connection
  * and on no other. 0 or -EIO before the handshake is done. */
 int tls_binding(struct ssl_st *ssl, uint8_t out[TLS_BINDING_LEN]);
+/* For a connection whose handshake is done and whose socket does not block. Bytes read or written; 0: nothing
+ * now, ask again when the socket is readable or writable (a write with the same bytes, which may have moved);
+ * -ECONNRESET: it is over. tls_read gives out what one record holds at most: 16384 bytes. */
+int tls_read(struct ssl_st *ssl, uint8_t *p, size_t cap);
+int tls_write(struct ssl_st *ssl, const uint8_t *p, size_t n);
 /* Why the last handshake failed, in words for a person, e.g. "certificate does not match the invite's".
  * Static. */
 const char *tls_last_error(void);

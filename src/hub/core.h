@@ -97,6 +97,7 @@ struct hub_udp_out {
     struct net_addr to;
     uint8_t *p;
     size_t n;
+    size_t segment; /* > 0: p holds several datagrams of so many bytes, back to back; the last may be shorter */
 };
 void hub_udp(struct hub *h, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n, usec_t now);
 /* The same for an edge that knows at which of its addresses the datagram came (wildcard sockets). */
@@ -105,9 +106,15 @@ struct hub_udp_in {
     struct net_addr from, local; /* local: family 0: not known */
     uint8_t *p;
     size_t n;
+    size_t segment; /* > 0: a run of datagrams of so many bytes, as in hub_udp_out; each is judged by itself, and
+                     * what goes to one device in a row goes as one run. p then stays until hub_udp_next has said
+                     * false; what it was not asked for is dropped. */
 };
 void hub_udp_input(struct hub *h, const struct hub_udp_in *in, usec_t now);
 bool hub_udp_next(struct hub *h, struct hub_udp_out *out);
+/* The kernel has dropped datagrams, on the way in or out: more comes than passes. For as long as that goes on,
+ * nobody relays more than the others can, too (doc/protocol/udp-relay.md section 6). */
+void hub_udp_pressed(struct hub *h, usec_t now);
 
 /* Which connection has something to write: each is named once when it becomes so; the edge asks it for
  * writability and then takes one message a time until there is none. */

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/ratelimit.h"
 #include "hub/core.h"
+#include "hub/frames_int.h"
 #include "hub/iptable_int.h"
 #include "hub/list_int.h"
 #include "hub/queue_int.h"
@@ -22,6 +23,7 @@
 #define WHEEL_SLOTS      128 /* seconds that deadlines lie ahead at most; later ones are looked at again */
 #define ROUTES_CACHED    8
 #define TEXTS_IN_A_ROW   8         /* then relay frames get a turn */
+#define RELAY_RECORD     16380     /* a message of frames and its header fill one TLS record */
 #define BAD_MESSAGES_MAX 8         /* then the connection is closed */
 #define EVICTIONS_MAX    8         /* for the memory of one record */
 #define FLOOD_MAX        500       /* messages over the rate before the connection is closed */
@@ -87,6 +89,7 @@ struct udp_device {
     struct net_addr at;
     uint8_t bound_nonce[UDP_RELAY_NONCE_LEN];
     usec_t until;
+    uint64_t turn, turn_cost; /* the last turn in which it sent, and what it asked for in that */
     struct {
         uint32_t peer;
         usec_t at;
@@ -116,7 +119,7 @@ struct conn {
     struct ratelimit messages;
     struct session *session; /* NULL before login */
     struct queue text;       /* of struct text * */
-    struct queue control, data;
+    struct frames frames;
     size_t text_bytes;
     uint32_t dropped; /* relay frames since the last notice */
     uint16_t flood;
@@ -143,6 +146,7 @@ enum udp_refusal {
     UDP_PEER_NOT_BOUND,
     UDP_SENDER_QUOTA,
     UDP_NO_MEMORY,
+    UDP_OVER_SHARE, /* of a hub that is too busy for all */
     UDP_REFUSAL_COUNT
 };
 
@@ -222,6 +226,15 @@ struct error_about {
 void conn_error(struct hub *h, struct conn *c, enum signal_error e, const struct error_about *about);
 void conn_refuse(struct hub *h, struct conn *c, enum party_verdict v, const struct error_about *about);
 void conn_relay(struct hub *h, struct conn *c, const struct relay_frame *f);
+/* Whole frames of one kind and one sender for c, one behind the other, FRAMES_RUN_MAX bytes at most. */
+struct relay_run {
+    bool control;
+    uint32_t sender; /* its relay index */
+    struct bytes frames;
+    uint32_t count;
+};
+/* False: c is closing, or they were dropped, counted and will be told. */
+bool conn_relay_run(struct hub *h, struct conn *c, const struct relay_run *run);
 void conn_ready(struct hub *h, struct conn *c);
 void conn_drop_queues(struct hub *h, struct conn *c, bool texts_too);
 bool conn_idle(const struct conn *c);

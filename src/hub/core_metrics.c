@@ -103,6 +103,7 @@ static void udp(const struct hub *h, struct buf *out)
         [UDP_PEER_NOT_BOUND] = "peer_unbound",
         [UDP_SENDER_QUOTA] = "sender_quota",
         [UDP_NO_MEMORY] = "memory",
+        [UDP_OVER_SHARE] = "share",
     };
     const struct counters *n = &h->count;
     if (!h->udp)

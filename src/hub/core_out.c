@@ -31,7 +31,7 @@ void text_drop(struct hub *h, struct text *t)
 
 bool conn_idle(const struct conn *c)
 {
-    return queue_empty(&c->text) && queue_empty(&c->control) && queue_empty(&c->data) && c->dropped == 0;
+    return queue_empty(&c->text) && frames_empty(&c->frames) && c->dropped == 0;
 }
 
 void conn_ready(struct hub *h, struct conn *c)
@@ -66,27 +66,27 @@ static void pop_text(struct hub *h, struct conn *c)
 
 void conn_drop_queues(struct hub *h, struct conn *c, bool texts_too)
 {
-    while (!queue_empty(&c->control))
-        pop(h, &c->control);
-    while (!queue_empty(&c->data))
-        pop(h, &c->data);
+    h->held -= c->frames.held;
+    frames_clear(&c->frames);
     c->dropped = 0;
     while (texts_too && !queue_empty(&c->text))
         pop_text(h, c);
 }
 
-static void note_drop(struct conn *c)
+static void note_drops(struct hub *h, struct conn *c, bool control, uint32_t n)
 {
-    if (c->dropped < UINT32_MAX)
-        c->dropped++;
+    c->dropped = n < UINT32_MAX - c->dropped ? c->dropped + n : UINT32_MAX;
+    if (control)
+        h->count.dropped_control += n;
+    else
+        h->count.dropped_data += n;
 }
 
 static void drop_data(struct hub *h, struct conn *c)
 {
-    for (; !queue_empty(&c->data); pop(h, &c->data)) {
-        note_drop(c);
-        h->count.dropped_data++;
-    }
+    size_t before = c->frames.held;
+    note_drops(h, c, false, frames_clear_data(&c->frames));
+    h->held -= before - c->frames.held;
 }
 
 static void cut_off(struct hub *h, struct conn *c)
@@ -100,7 +100,7 @@ static void cut_off(struct hub *h, struct conn *c)
 
 static size_t waiting(const struct conn *c)
 {
-    return c->text_bytes + c->control.held + c->data.held;
+    return c->text_bytes + c->frames.held;
 }
 
 static struct conn *slowest(const struct hub *h)
@@ -122,7 +122,7 @@ static bool memory_for(struct hub *h, const struct conn *c, size_t n)
         struct conn *most = slowest(h);
         if (i == EVICTIONS_MAX || most == c || waiting(most) == 0)
             return false;
-        if (queue_empty(&most->data))
+        if (frames_no_data(&most->frames))
             cut_off(h, most);
         else
             drop_data(h, most);
@@ -130,14 +130,14 @@ static bool memory_for(struct hub *h, const struct conn *c, size_t n)
     return true;
 }
 
-/* A record in one of c's queues, counted in the memory of all; NULL where that is used up. */
-static uint8_t *push(struct hub *h, struct conn *c, struct queue *q, size_t n)
+/* A place in c's queue of texts, counted in the memory of all; NULL where that is used up. */
+static uint8_t *push_text(struct hub *h, struct conn *c)
 {
-    if (!memory_for(h, c, n))
+    if (!memory_for(h, c, sizeof(struct text *)))
         return NULL;
-    size_t before = q->held;
-    uint8_t *at = queue_push(q, n);
-    h->held += q->held - before;
+    size_t before = c->text.held;
+    uint8_t *at = queue_push(&c->text, sizeof(struct text *));
+    h->held += c->text.held - before;
     return at;
 }
 
@@ -157,7 +157,7 @@ void conn_push(struct hub *h, struct conn *c, struct text *t)
         return;
     }
     bool room = c->text_bytes + t->n <= h->limits.text_queue_bytes;
-    uint8_t *at = room ? push(h, c, &c->text, sizeof t) : NULL;
+    uint8_t *at = room ? push_text(h, c) : NULL;
     if (!at) {
         cut_off(h, c);
         return;
@@ -209,64 +209,52 @@ void conn_refuse(struct hub *h, struct conn *c, enum party_verdict v, const stru
 
 /* ---- relay frames ---- */
 
-/* Makes room for n bytes by dropping the oldest: data first, control frames only for other control frames. */
+/* Makes room for n bytes by dropping what has waited longest: data first, control frames only for other
+ * control frames. */
 static bool make_room(struct hub *h, struct conn *c, size_t n, bool control)
 {
-    size_t max = h->limits.relay_queue_bytes;
-    if (n > max)
-        return false;
-    while (c->control.bytes + c->data.bytes + n > max) {
-        struct queue *from = !queue_empty(&c->data) ? &c->data : &c->control;
-        if (from == &c->control && !control)
-            return false;
-        pop(h, from);
-        note_drop(c);
-        if (from == &c->data)
-            h->count.dropped_data++;
-        else
-            h->count.dropped_control++;
+    struct frames *f = &c->frames;
+    size_t max = h->limits.relay_queue_bytes, before = f->held;
+    bool room = n <= max;
+    while (room && f->bytes + n > max) {
+        bool drops_control = frames_no_data(f);
+        room = !drops_control || control;
+        if (room) {
+            frames_drop(f);
+            note_drops(h, c, drops_control, 1);
+        }
     }
-    return true;
+    h->held -= before - f->held;
+    return room;
+}
+
+bool conn_relay_run(struct hub *h, struct conn *c, const struct relay_run *run)
+{
+    if (c->closing)
+        return false;
+    conn_ready(h, c);
+    bool added = make_room(h, c, run->frames.n, run->control) && memory_for(h, c, run->frames.n);
+    size_t before = c->frames.held;
+    added = added && frames_add(&c->frames, run->control, run->sender, run->sender, run->frames) == 0;
+    h->held += c->frames.held - before;
+    if (!added)
+        note_drops(h, c, run->control, run->count);
+    return added;
 }
 
 void conn_relay(struct hub *h, struct conn *c, const struct relay_frame *f)
 {
-    if (c->closing)
-        return;
-    bool control = f->kind != RELAY_DATA;
-    size_t n = RELAY_HEADER_LEN + f->payload.n;
-    uint8_t *at = make_room(h, c, n, control) ? push(h, c, control ? &c->control : &c->data, n) : NULL;
-    conn_ready(h, c);
-    if (!at) {
-        note_drop(c);
-        if (control)
-            h->count.dropped_control++;
-        else
-            h->count.dropped_data++;
-        return;
-    }
-    struct wr w = wr_of(at, n);
+    uint8_t raw[RELAY_HEADER_LEN + 4];
+    struct wr w = wr_of(raw, sizeof raw);
     relay_frame_write(&w, f);
-    if (f->kind == RELAY_DATA || f->kind == RELAY_CONTROL) {
-        h->count.relay_frames++;
-        h->count.relay_bytes += n;
-    }
-}
-
-/* Moves frames from q to the end of out while they fit into `until` bytes. */
-static void pack(struct hub *h, struct queue *q, struct buf *out, size_t until)
-{
-    while (!queue_empty(q)) {
-        struct bytes f = queue_peek(q);
-        if (out->n + f.n > until || buf_add(out, f) < 0)
-            return;
-        pop(h, q);
-    }
+    struct relay_run run = {f->kind != RELAY_DATA, f->peer, wr_done(&w), 1};
+    if (wr_ok(&w))
+        conn_relay_run(h, c, &run);
 }
 
 static void take_relay(struct hub *h, struct conn *c, struct buf *out)
 {
-    size_t start = out->n, end = start + RELAY_MESSAGE_MAX;
+    size_t end = out->n + RELAY_RECORD, before = c->frames.held;
     if (c->dropped > 0) {
         uint8_t notice[RELAY_HEADER_LEN + 4];
         relay_header_write(notice, RELAY_DROPPED, 0, 4);
@@ -275,10 +263,10 @@ static void take_relay(struct hub *h, struct conn *c, struct buf *out)
         if (buf_add(out, bytes_of(notice, sizeof notice)) == 0)
             c->dropped = 0;
     }
-    /* Where both wait, room for one data frame of any size is kept. */
-    bool both = !queue_empty(&c->control) && !queue_empty(&c->data);
-    pack(h, &c->control, out, both ? end - RELAY_HEADER_LEN - RELAY_PAYLOAD_MAX : end);
-    pack(h, &c->data, out, end);
+    /* Each takes one frame at least: control frames go first and keep no data frame waiting. */
+    frames_take_control(&c->frames, out, end);
+    frames_take_data(&c->frames, out, end);
+    h->held -= before - c->frames.held;
 }
 
 /* ---- the edge takes ---- */
@@ -321,7 +309,7 @@ bool hub_take(struct hub *h, hub_conn id, struct buf *out, bool *binary, usec_t 
         list_leave(&c->ready);
     c->out = OUT_NAMED;
     size_t before = out->n;
-    bool frames = !queue_empty(&c->control) || !queue_empty(&c->data) || c->dropped > 0;
+    bool frames = !frames_empty(&c->frames) || c->dropped > 0;
     *binary = false;
     if (frames && c->texts_row >= TEXTS_IN_A_ROW) {
         c->texts_row = 0;

@@ -4,8 +4,12 @@
 
 #define GONE_MAX 8 /* peers that one message can be told to be gone */
 
-/* The peers of one message that were reported gone: each once. */
+/* One message on its way through: the frames that are sent on next, and the peers that were reported gone:
+ * each once. */
 struct burst {
+    struct relay_run run;
+    uint32_t peer; /* of the run */
+    size_t run_max;
     uint32_t gone[GONE_MAX];
     size_t count;
 };
@@ -36,9 +40,9 @@ struct conn *relay_route(struct hub *h, struct conn *c, uint32_t peer)
     return to;
 }
 
-static void tell_gone(struct hub *h, struct conn *c, struct burst *b, uint32_t peer)
+static void tell_gone(struct hub *h, struct conn *c, struct burst *b, uint32_t peer, uint32_t frames)
 {
-    h->count.relay_gone++;
+    h->count.relay_gone += frames;
     for (size_t i = 0; i < b->count; i++) {
         if (b->gone[i] == peer)
             return;
@@ -62,17 +66,47 @@ bool relay_quota(struct hub *h, struct conn *c, size_t n)
     return false;
 }
 
-static void forward(struct hub *h, struct conn *c, struct burst *b, struct relay_frame *f)
+/* Sends on a row of frames of one kind to one peer, and begins the next one. */
+static void forward(struct hub *h, struct conn *c, struct burst *b)
 {
-    struct conn *to = relay_route(h, c, f->peer);
+    struct relay_run *run = &b->run;
+    if (run->count == 0)
+        return;
+    struct conn *to = relay_route(h, c, b->peer);
     if (!to) {
-        tell_gone(h, c, b, f->peer);
-        return;
+        tell_gone(h, c, b, b->peer, run->count);
+    } else if (relay_quota(h, c, run->frames.n)) {
+        run->sender = c->session->relay;
+        if (conn_relay_run(h, to, run)) {
+            h->count.relay_frames += run->count;
+            h->count.relay_bytes += run->frames.n;
+        }
     }
-    if (!relay_quota(h, c, RELAY_HEADER_LEN + f->payload.n))
-        return;
-    f->peer = c->session->relay;
-    conn_relay(h, to, f);
+    *run = (struct relay_run){.frames = bytes_of(run->frames.p + run->frames.n, 0)};
+}
+
+/* One more frame of the message. Frames that go the same way go together: to look for the receiver, its room
+ * and its memory costs more than to copy a small frame. */
+static void gather(struct hub *h, struct conn *c, struct burst *b, const struct relay_frame *f)
+{
+    size_t n = RELAY_HEADER_LEN + f->payload.n;
+    struct relay_run *run = &b->run;
+    bool control = f->kind == RELAY_CONTROL;
+    if (run->count > 0 && (b->peer != f->peer || run->control != control || run->frames.n + n > b->run_max))
+        forward(h, c, b);
+    b->peer = f->peer;
+    run->control = control;
+    run->frames.n += n;
+    run->count++;
+}
+
+/* With a quota each frame is weighed alone. */
+static size_t run_max(const struct hub *h)
+{
+    if (h->limits.relay_bytes_per_s != 0)
+        return 0;
+    return h->limits.relay_queue_bytes / 2 < FRAMES_RUN_MAX ? h->limits.relay_queue_bytes / 2
+                                                            : FRAMES_RUN_MAX;
 }
 
 static void bad_frames(struct hub *h, struct conn *c)
@@ -97,12 +131,13 @@ void hub_binary(struct hub *h, hub_conn id, struct bytes message, usec_t now)
         conn_error(h, c, SIGERR_TOO_LARGE, NULL);
         conn_doom(h, c, CLOSE_POLICY, "too large");
     } else {
-        struct burst b = {.count = 0};
+        struct burst b = {.run.frames = bytes_of(message.p, 0), .run_max = run_max(h)};
         struct relay_frame f;
         struct rd r = rd_of(message);
         int rc;
         while ((rc = relay_frame_read(&f, &r)) == 1 && (f.kind == RELAY_DATA || f.kind == RELAY_CONTROL))
-            forward(h, c, &b, &f);
+            gather(h, c, &b, &f);
+        forward(h, c, &b);
         if (rc != 0)
             bad_frames(h, c);
     }

@@ -17,6 +17,25 @@
 #define BUCKETS        4096       /* rates of strangers by address; those in one bucket share a rate */
 #define UNBOUND_PER_S  10         /* UNBOUND to one device, or to one address that has no binding */
 
+/* Shares of a hub that is too busy for all. */
+#define TURN          (10 * MSEC)
+#define TURNS_CALM    10          /* without losses, then the shares grow again */
+#define TURNS_SHARED  100         /* since a second device sent: before that, shares mean nothing */
+#define SHARE_MIN     (16u << 10) /* bytes a turn that nobody is pressed below */
+#define DATAGRAM_COST 256         /* what a datagram costs beside its bytes, in bytes */
+
+/* Who sends how much, in turns. While the kernel drops datagrams, `share` is what a device may relay in a
+ * turn: it falls until the kernel drops no more, and so presses those who send most, and nobody else. */
+struct turns {
+    uint64_t number;
+    uint64_t share;   /* 0: no limit */
+    uint64_t most;    /* that one device asked for in this turn */
+    uint64_t senders; /* in this turn */
+    uint64_t shared;  /* the last turn with two senders or more */
+    uint64_t calm;    /* the first turn after the last loss */
+    bool pressed;     /* in this turn */
+};
+
 struct udp_state {
     struct net_addr addrs[HUB_UDP_ADDRS];
     size_t addr_count;
@@ -25,6 +44,8 @@ struct udp_state {
     uint8_t secrets[2][SHA256_LEN]; /* by the parity of the epoch that they are for */
     uint64_t epoch;
     uint64_t bucket_keys[2];
+    struct turns turns;
+    struct hub_udp_in left; /* of a run: what was not judged yet */
     bool pending;
     struct hub_udp_out out;
     uint8_t buf[STUN_SERVER_OUT_MAX];
@@ -142,11 +163,16 @@ static struct ratelimit *rebinds_of(struct udp_state *u, const struct net_addr *
     return &u->rebinds[(x ^ x >> 29) % BUCKETS];
 }
 
-static void yield(struct hub *h, uint32_t socket, const struct net_addr *to, uint8_t *p, size_t n)
+static void refuse_all(struct hub *h, enum udp_refusal why, size_t count)
 {
-    if (n == 0)
+    h->count.udp_refused[why] += count;
+}
+
+static void yield(struct hub *h, const struct hub_udp_out *out)
+{
+    if (out->n == 0)
         return;
-    h->udp->out = (struct hub_udp_out){.socket = socket, .to = *to, .p = p, .n = n};
+    h->udp->out = *out;
     h->udp->pending = true;
 }
 
@@ -155,8 +181,9 @@ static void answer(struct hub *h, const struct hub_udp_in *in, const struct udp_
 {
     struct udp_state *u = h->udp;
     size_t n = udp_relay_write(u->buf, sizeof u->buf, m, key);
+    const struct hub_udp_out out = {.socket = in->socket, .to = in->from, .p = u->buf, .n = n};
     if (n <= in->n)
-        yield(h, in->socket, &in->from, u->buf, n);
+        yield(h, &out);
 }
 
 /* ---- the proof of an address ---- */
@@ -288,10 +315,61 @@ static void confirm_handle(struct hub *h, const struct hub_udp_in *in, const str
     }
 }
 
+/* ---- shares ---- */
+
+static void turn_begin(struct turns *t, uint64_t number)
+{
+    if (t->senders >= 2)
+        t->shared = t->number;
+    if (t->pressed) {
+        uint64_t from = t->share > 0 && t->share < t->most ? t->share : t->most;
+        t->share = from / 4 * 3 > SHARE_MIN ? from / 4 * 3 : SHARE_MIN;
+        t->calm = number;
+    } else if (t->share > 0 && number - t->calm >= TURNS_CALM) {
+        /* Nobody asks for more than a share, or nobody has asked for long: it is over. */
+        bool over = t->most <= t->share || number - t->number >= TURNS_CALM;
+        t->share = over ? 0 : t->share + t->share / 16;
+    }
+    t->number = number;
+    t->most = t->senders = 0;
+    t->pressed = false;
+}
+
+static struct turns *turns_at(struct hub *h)
+{
+    struct turns *t = &h->udp->turns;
+    uint64_t number = h->now / TURN;
+    if (number > t->number)
+        turn_begin(t, number);
+    return t;
+}
+
+/* Whether the device may relay n bytes more in this turn. */
+static bool share_take(struct turns *t, struct udp_device *d, size_t n)
+{
+    if (d->turn != t->number) {
+        d->turn = t->number;
+        d->turn_cost = 0;
+        t->senders++;
+    }
+    d->turn_cost += n + DATAGRAM_COST;
+    if (t->most < d->turn_cost)
+        t->most = d->turn_cost;
+    return t->share == 0 || d->turn_cost <= t->share || t->number - t->shared > TURNS_SHARED;
+}
+
+void hub_udp_pressed(struct hub *h, usec_t now)
+{
+    h->now = now;
+    if (h->udp)
+        turns_at(h)->pressed = true;
+}
+
 /* ---- relaying ---- */
 
-/* The device that has proven to be where `in` comes from and knows its token; NULL: told to bind again. */
-static struct conn *sender_of(struct hub *h, const struct hub_udp_in *in, uint32_t token)
+/* The device that has proven to be where `in` comes from and knows its token; NULL: told to bind again.
+ * count: of datagrams that say the same. */
+static struct conn *sender_of(struct hub *h, const struct hub_udp_in *in, uint32_t token, size_t count)
 {
     uint8_t key[SOURCE_LEN];
     source_key(key, in->socket, &in->from);
@@ -303,7 +381,7 @@ static struct conn *sender_of(struct hub *h, const struct hub_udp_in *in, uint32
         c->session->udp.until = h->now + h->limits.udp_lifetime_s * SEC;
         return c;
     }
-    refuse(h, bound ? UDP_BAD_TOKEN : UDP_NO_BINDING);
+    refuse_all(h, bound ? UDP_BAD_TOKEN : UDP_NO_BINDING, count);
     if (ratelimit_take(rebinds_of(h->udp, &in->from), 1, h->now)) {
         struct udp_relay a = {.kind = UDP_RELAY_UNBOUND, .code = UDP_RELAY_REBIND};
         h->count.udp_told++;
@@ -332,36 +410,123 @@ static void tell_unbound(struct hub *h, struct udp_device *d, const struct hub_u
     answer(h, in, &a, NULL);
 }
 
-static void data_handle(struct hub *h, const struct hub_udp_in *in, const struct udp_relay *m)
+static size_t first_len(const struct hub_udp_in *run)
 {
-    struct conn *c = sender_of(h, in, m->token);
+    return run->segment > 0 && run->segment < run->n ? run->segment : run->n;
+}
+
+static struct hub_udp_in run_from(const struct hub_udp_in *run, size_t at)
+{
+    struct hub_udp_in r = *run;
+    r.p += at;
+    r.n -= at;
+    return r;
+}
+
+/* In constant time, for there is a token in it. */
+static bool same_header(const uint8_t *a, const uint8_t *b)
+{
+    uint64_t x[2] = {0}, y[2] = {0};
+    memcpy(x, a, UDP_RELAY_HEADER_LEN);
+    memcpy(y, b, UDP_RELAY_HEADER_LEN);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+/* The datagrams at the begin of a run that say the same as its first, a DATA; *n: their bytes. */
+static size_t alike(const struct hub_udp_in *run, size_t *n)
+{
+    size_t count = 1, step = first_len(run), at = step;
+    while (at < run->n) {
+        size_t len = run->n - at < step ? run->n - at : step;
+        if (len < UDP_RELAY_HEADER_LEN || !same_header(run->p, run->p + at))
+            break;
+        at += len;
+        count++;
+    }
+    *n = at;
+    return count;
+}
+
+static void headers_put(uint8_t *p, size_t n, size_t step, uint32_t index)
+{
+    uint8_t header[UDP_RELAY_HEADER_LEN];
+    udp_relay_header(header, index, 0);
+    for (size_t at = 0; at < n; at += step)
+        memcpy(p + at, header, sizeof header);
+}
+
+static void relayed(struct hub *h, const struct conn *c, const struct hub_udp_out *out, size_t count)
+{
+    size_t step = out->segment > 0 ? out->segment : out->n;
+    headers_put(out->p, out->n, step, c->session->relay);
+    h->count.udp_frames += count;
+    h->count.udp_bytes += out->n;
+    yield(h, out);
+}
+
+static bool may_relay(struct hub *h, struct conn *c, struct turns *t, size_t n)
+{
+    if (!share_take(t, &c->session->udp, n)) {
+        refuse(h, UDP_OVER_SHARE);
+        return false;
+    }
+    if (!relay_quota(h, c, n)) {
+        refuse(h, UDP_SENDER_QUOTA);
+        return false;
+    }
+    return true;
+}
+
+/* A way that stands: of the run's first n bytes the first datagrams in a row that the sender may relay go.
+ * The bytes that were judged. */
+static size_t pass_on(struct hub *h, struct conn *c, const struct hub_udp_in *run, size_t n,
+                      const struct udp_device *to)
+{
+    struct turns *t = turns_at(h);
+    struct hub_udp_out out = {.socket = to->socket, .to = to->at};
+    size_t at = 0, count = 0, step = first_len(run);
+    bool may = true;
+    while (at < n && (may || count == 0)) {
+        size_t len = n - at < step ? n - at : step;
+        may = may_relay(h, c, t, len);
+        if (may && count++ == 0)
+            out.p = run->p + at;
+        out.n += may ? len : 0;
+        at += len;
+    }
+    out.segment = count > 1 ? step : 0;
+    if (count > 0)
+        relayed(h, c, &out, count);
+    return at;
+}
+
+/* A run that begins with a DATA: judges all that say the same as that; their bytes. */
+static size_t data_handle(struct hub *h, const struct hub_udp_in *run, const struct udp_relay *m)
+{
+    size_t n, count = alike(run, &n);
+    struct hub_udp_in first = *run;
+    first.n = first_len(run);
+    struct conn *c = sender_of(h, &first, m->token, count);
     if (!c)
-        return;
+        return n;
     struct udp_device *mine = &c->session->udp;
     struct conn *to = relay_route(h, c, m->index);
     if (!to) {
-        refuse(h, UDP_PEER_IS_GONE);
-        tell_unbound(h, mine, in, m->index, UDP_RELAY_PEER_GONE);
-        return;
+        refuse_all(h, UDP_PEER_IS_GONE, count);
+        tell_unbound(h, mine, &first, m->index, UDP_RELAY_PEER_GONE);
+        return n;
     }
-    struct udp_device *theirs = &to->session->udp;
     udp_session_look(h, to->session);
-    if (!theirs->bound) {
-        refuse(h, UDP_PEER_NOT_BOUND);
-        tell_unbound(h, mine, in, m->index, UDP_RELAY_PEER_UNBOUND);
-    } else if (!relay_quota(h, c, in->n)) {
-        refuse(h, UDP_SENDER_QUOTA);
-    } else {
-        h->count.udp_frames++;
-        h->count.udp_bytes += in->n;
-        udp_relay_header(in->p, c->session->relay, 0);
-        yield(h, theirs->socket, &theirs->at, in->p, in->n);
-    }
+    if (to->session->udp.bound)
+        return pass_on(h, c, run, n, &to->session->udp);
+    refuse_all(h, UDP_PEER_NOT_BOUND, count);
+    tell_unbound(h, mine, &first, m->index, UDP_RELAY_PEER_UNBOUND);
+    return n;
 }
 
 static void keep_handle(struct hub *h, const struct hub_udp_in *in, const struct udp_relay *m)
 {
-    struct conn *c = sender_of(h, in, m->token);
+    struct conn *c = sender_of(h, in, m->token, 1);
     if (!c)
         return;
     if (c->session->relay != m->index) {
@@ -372,30 +537,34 @@ static void keep_handle(struct hub *h, const struct hub_udp_in *in, const struct
     answer(h, in, &a, NULL);
 }
 
-static void relay_handle(struct hub *h, const struct hub_udp_in *in)
+/* The first datagram of a run, and of DATA all that say the same; their bytes. */
+static size_t relay_handle(struct hub *h, const struct hub_udp_in *run)
 {
     struct udp_relay m;
-    if (udp_relay_read(&m, bytes_of(in->p, in->n)) < 0) {
+    struct hub_udp_in in = *run;
+    size_t used = in.n = first_len(run);
+    if (udp_relay_read(&m, bytes_of(in.p, in.n)) < 0) {
         refuse(h, UDP_UNREADABLE);
-        return;
+        return used;
     }
     switch (m.kind) {
     case UDP_RELAY_BIND:
-        bind_handle(h, in, &m);
+        bind_handle(h, &in, &m);
         break;
     case UDP_RELAY_CONFIRM:
-        confirm_handle(h, in, &m);
+        confirm_handle(h, &in, &m);
         break;
     case UDP_RELAY_DATA:
-        data_handle(h, in, &m);
+        used = data_handle(h, run, &m);
         break;
     case UDP_RELAY_KEEP:
-        keep_handle(h, in, &m);
+        keep_handle(h, &in, &m);
         break;
     default:
         refuse(h, UDP_UNREADABLE); /* what only a hub says */
     }
     wipe(&m, sizeof m);
+    return used;
 }
 
 /* ---- the door ---- */
@@ -411,35 +580,50 @@ static bool local_is_seen(const struct hub_udp_in *in)
 static void stun_handle(struct hub *h, const struct hub_udp_in *in)
 {
     struct udp_state *u = h->udp;
-    struct stun_answer a;
+    struct stun_answer a = {0};
     struct stun_asked q = {.endpoint = in->socket, .from = in->from};
     if (in->from.family == 6)
         q.endpoint |= STUN_ENDPOINT_IP6;
     if (local_is_seen(in))
         q.local = in->local;
     enum stun_verdict v = stun_server_answer(u->stun, &q, bytes_of(in->p, in->n), u->buf, &a, h->now);
-    if ((v == STUN_SERVED || v == STUN_SERVED_ERROR) && a.data.n > 0)
-        yield(h, a.endpoint & ~STUN_ENDPOINT_IP6, &a.to, u->buf, a.data.n);
+    const struct hub_udp_out out = {
+        .socket = a.endpoint & ~STUN_ENDPOINT_IP6, .to = a.to, .p = u->buf, .n = a.data.n};
+    if (v == STUN_SERVED || v == STUN_SERVED_ERROR)
+        yield(h, &out);
+}
+
+/* Judges what is left of a run until there is something to send. */
+static void advance(struct hub *h)
+{
+    struct hub_udp_in *left = &h->udp->left;
+    do {
+        struct hub_udp_in one = *left;
+        size_t used = one.n = first_len(left);
+        if (one.from.port == 0 || net_addr_scope(&one.from) == NET_NONE)
+            refuse(h, UDP_UNREADABLE);
+        else if (one.n > 0 && one.p[0] == WIRE_UDP_RELAY)
+            used = relay_handle(h, left);
+        else
+            stun_handle(h, &one);
+        *left = run_from(left, used);
+    } while (left->n > 0 && !h->udp->pending);
+    hub_settle(h);
 }
 
 void hub_udp_input(struct hub *h, const struct hub_udp_in *got, usec_t now)
 {
-    struct hub_udp_in in = *got;
     h->now = now;
     if (!h->udp)
         return;
     h->udp->pending = false;
-    net_addr_unmap(&in.from);
-    net_addr_unmap(&in.local);
-    if (h->down || in.socket >= HUB_UDP_SOCKETS)
+    h->udp->left = (struct hub_udp_in){0};
+    if (h->down || got->socket >= HUB_UDP_SOCKETS)
         return;
-    if (in.from.port == 0 || net_addr_scope(&in.from) == NET_NONE)
-        refuse(h, UDP_UNREADABLE);
-    else if (in.n > 0 && in.p[0] == WIRE_UDP_RELAY)
-        relay_handle(h, &in);
-    else
-        stun_handle(h, &in);
-    hub_settle(h);
+    h->udp->left = *got;
+    net_addr_unmap(&h->udp->left.from);
+    net_addr_unmap(&h->udp->left.local);
+    advance(h);
 }
 
 void hub_udp(struct hub *h, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n, usec_t now)
@@ -450,7 +634,11 @@ void hub_udp(struct hub *h, uint32_t socket, const struct net_addr *from, uint8_
 
 bool hub_udp_next(struct hub *h, struct hub_udp_out *out)
 {
-    if (!h->udp || !h->udp->pending)
+    if (!h->udp)
+        return false;
+    if (!h->udp->pending && h->udp->left.n > 0)
+        advance(h);
+    if (!h->udp->pending)
         return false;
     h->udp->pending = false;
     *out = h->udp->out;

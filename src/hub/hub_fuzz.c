@@ -302,11 +302,67 @@ static void udp_bind(struct run *r, int at)
     r->conns[at].bound = true;
 }
 
+/* What the hub made of a run: relayed where it lies, and then to a device that is bound, or an answer no
+ * longer than a datagram of the run. */
+static void udp_run_out(struct run *r, int at, const struct hub_udp_in *in, const struct hub_udp_out *out)
+{
+    struct udp_relay m;
+    size_t step = out->segment > 0 ? out->segment : out->n;
+    bool in_place = out->p >= in->p && out->p < in->p + in->n;
+    must(out->n > 0 && out->socket < HUB_UDP_SOCKETS);
+    must(out->segment == 0 || (out->segment == in->segment && out->n > out->segment && in_place));
+    for (size_t i = 0; i < out->n; i += step) {
+        size_t n = out->n - i < step ? out->n - i : step;
+        must(udp_relay_read(&m, bytes_of(out->p + i, n)) == 0);
+        must(in_place == (m.kind == UDP_RELAY_DATA));
+    }
+    if (in_place) {
+        int to = (int)out->to.port - 1000;
+        must(out->p + out->n <= in->p + in->n);
+        must(to >= 0 && to < CONNS && r->conns[to].bound && r->conns[at].bound);
+    } else {
+        must(out->n <= in->segment && net_addr_equal(&out->to, &in->from));
+        r->out += out->n;
+    }
+}
+
+static void udp_run(struct run *r, int at, struct rd *script)
+{
+    size_t count = 1 + rd_u8(script) % 16, segment = UDP_RELAY_HEADER_LEN + rd_u8(script) % 64;
+    struct hub_udp_in in = {.from = udp_addr(at), .segment = segment};
+    struct hub_udp_out out;
+    in.n = segment * count - rd_u8(script) % segment;
+    uint8_t *whole = calloc(count, segment);
+    in.p = malloc(in.n);
+    must(whole && in.p);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t k = rd_u8(script), *p = whole + i * segment;
+        udp_relay_header(p, r->conns[k % CONNS].relay, r->conns[at].token ^ k >> 7);
+        if (k & 0x40)
+            p[1] = k % 10;
+        if (k & 0x20)
+            p[k % UDP_RELAY_HEADER_LEN] ^= k;
+    }
+    memcpy(in.p, whole, in.n);
+    r->in += in.n;
+    hub_udp_input(r->hub, &in, r->now);
+    while (hub_udp_next(r->hub, &out))
+        udp_run_out(r, at, &in, &out);
+    if (rd_u8(script) & 1)
+        hub_udp_pressed(r->hub, r->now);
+    free(whole);
+    free(in.p);
+}
+
 static void udp_data(struct run *r, int at, struct rd *in)
 {
     uint8_t raw[64] = {0};
     struct udp_relay m;
     uint8_t to = rd_u8(in);
+    if (to & 0x20) {
+        udp_run(r, at, in);
+        return;
+    }
     udp_relay_header(raw, r->conns[to % CONNS].relay, r->conns[at].token);
     if (to & 0x40)
         raw[1] = UDP_RELAY_KEEP;

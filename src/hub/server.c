@@ -46,7 +46,9 @@ struct server {
     char turn_url[SIGNAL_TURN_URL_MAX + 1];
     uint8_t turn_secret[64];
     size_t turn_secret_len;
-    uint64_t udp_unsent; /* answers for a socket that is not there, or that the kernel did not take */
+    uint64_t udp_unsent; /* answers for a socket that is not there */
+    usec_t udp_now;      /* of the datagrams that one system call brought; 0: not read yet */
+    uint64_t udp_lost;   /* datagrams that the kernel dropped, on both ways, when the hub was last told */
     struct ws_server *edge;
     struct store store;
     struct store_timed timed;
@@ -131,41 +133,77 @@ static bool on_take(void *arg, uint64_t conn, struct buf *out, bool *binary)
     return took;
 }
 
-static void on_datagram(void *arg, const struct net_addr *from, const struct net_addr *to, uint8_t *p,
-                        size_t n, size_t room)
+/* What the hub relays stays in the memory that it came in until on_flush; its own answers do not. */
+static void on_run(void *arg, const struct net_addr *from, const struct net_addr *to, uint8_t *p, size_t n,
+                   size_t segment)
 {
     struct udp_door *door = arg;
     struct server *s = door->s;
-    const struct hub_udp_in in = {.socket = door->number, .from = *from, .local = *to, .p = p, .n = n};
+    const struct hub_udp_in in = {
+        .socket = door->number, .from = *from, .local = *to, .p = p, .n = n, .segment = segment};
     struct hub_udp_out out;
-    hub_udp_input(s->hub, &in, clock_now());
+    if (s->udp_now == 0)
+        s->udp_now = clock_now();
+    hub_udp_input(s->hub, &in, s->udp_now);
     while (hub_udp_next(s->hub, &out)) {
         struct udp *u = s->udp[out.socket].u;
-        if (!u || udp_send(u, &out.to, out.p, out.n) < 0)
+        if (!u)
             s->udp_unsent++;
+        else if (out.p >= p && out.p < p + n)
+            udp_send_later(u, &out.to, out.p, out.n, out.segment);
+        else
+            (void)udp_send(u, &out.to, out.p, out.n);
     }
+}
+
+static void on_flush(void *arg)
+{
+    struct server *s = ((struct udp_door *)arg)->s;
+    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++)
+        if (s->udp[i].u)
+            udp_flush(s->udp[i].u);
+    s->udp_now = 0;
+}
+
+/* All sockets' counts together. */
+static struct udp_stats udp_sum(const struct server *s)
+{
+    struct udp_stats sum = {0}, one;
+    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++) {
+        if (!s->udp[i].u)
+            continue;
+        udp_stats(s->udp[i].u, &one);
+        sum.received += one.received;
+        sum.too_long += one.too_long;
+        sum.refused += one.refused;
+        sum.full += one.full;
+        sum.lost += one.lost;
+        sum.runs_in += one.runs_in;
+        sum.runs_out += one.runs_out;
+    }
+    return sum;
 }
 
 static void on_drained(void *arg)
 {
-    pump(((struct udp_door *)arg)->s);
+    struct server *s = ((struct udp_door *)arg)->s;
+    uint64_t lost = 0;
+    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++)
+        lost += s->udp[i].u ? udp_losses(s->udp[i].u) : 0;
+    if (lost != s->udp_lost)
+        hub_udp_pressed(s->hub, clock_now());
+    s->udp_lost = lost;
+    pump(s);
 }
 
-static const struct udp_ops udp_edge_ops = {.receive = on_datagram, .drained = on_drained};
+static const struct udp_ops udp_edge_ops = {.receive_run = on_run, .flush = on_flush, .drained = on_drained};
 
 static void edge_metrics(const struct server *s, struct buf *out)
 {
     struct ws_server_stats st;
     struct rusage use;
-    uint64_t received = 0, too_long = 0;
+    const struct udp_stats us = udp_sum(s);
     ws_server_stats(s->edge, &st);
-    for (size_t i = 0; i < HUB_UDP_SOCKETS; i++) {
-        struct udp_stats us = {0};
-        if (s->udp[i].u)
-            udp_stats(s->udp[i].u, &us);
-        received += us.received;
-        too_long += us.too_long;
-    }
     const struct {
         const char *name, *type, *help;
         uint64_t value;
@@ -178,9 +216,14 @@ static void edge_metrics(const struct server *s, struct buf *out)
          st.refused_ip},
         {"tls_unfinished_total", "counter", "TCP connections that ended before a request.", st.tls_failed},
         {"messages_too_large_total", "counter", "WebSocket messages over the limit.", st.too_large},
-        {"udp_received_total", "counter", "Datagrams received.", received},
-        {"udp_too_long_total", "counter", "Datagrams longer than any of ours.", too_long},
-        {"udp_unsent_total", "counter", "Datagrams that the kernel did not take.", s->udp_unsent},
+        {"udp_received_total", "counter", "Datagrams received.", us.received},
+        {"udp_too_long_total", "counter", "Datagrams longer than any of ours.", us.too_long},
+        {"udp_unsent_total", "counter", "Datagrams that the kernel did not take.",
+         s->udp_unsent + us.refused},
+        {"udp_lost_total", "counter", "Datagrams, or runs of them, that the receive buffer had no room for.",
+         us.lost},
+        {"udp_runs_received_total", "counter", "Runs of two datagrams or more received in one.", us.runs_in},
+        {"udp_runs_sent_total", "counter", "Runs of two datagrams or more sent in one.", us.runs_out},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         buf_printf(out, "# HELP warren_hub_%s %s\n# TYPE warren_hub_%s %s\nwarren_hub_%s %llu\n",
@@ -380,11 +423,12 @@ static int udp_open_at(struct server *s, uint32_t number, const struct net_addr 
 {
     struct udp_door *door = &s->udp[number];
     struct net_addr four = net_addr4(0, a->port);
+    const unsigned flags = UDP_DONT_FRAGMENT | UDP_ANSWER_FROM | UDP_OFFLOAD;
     door->s = s;
     door->number = number;
-    int rc = udp_open(&door->u, &s->loop, a, UDP_DONT_FRAGMENT | UDP_ANSWER_FROM, &udp_edge_ops, door);
+    int rc = udp_open(&door->u, &s->loop, a, flags, &udp_edge_ops, door);
     if (rc == -EAFNOSUPPORT && a->family == 6 && unspecified(a)) /* a kernel without IPv6 */
-        rc = udp_open(&door->u, &s->loop, &four, UDP_DONT_FRAGMENT | UDP_ANSWER_FROM, &udp_edge_ops, door);
+        rc = udp_open(&door->u, &s->loop, &four, flags, &udp_edge_ops, door);
     return rc;
 }
 

@@ -78,6 +78,51 @@ int file_write_atomic(const char *path, struct bytes content, unsigned mode)
     return sync_directory(path);
 }
 
+static int append_at(int fd, uint64_t at, struct bytes content)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return -errno;
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < at)
+        return -EIO;
+    if ((uint64_t)st.st_size > at && ftruncate(fd, (off_t)at))
+        return -errno;
+    if (lseek(fd, (off_t)at, SEEK_SET) < 0)
+        return -errno;
+    int rc = write_all(fd, content);
+    return !rc && fsync(fd) ? -errno : rc;
+}
+
+int file_append(const char *path, uint64_t at, struct bytes content)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    int rc = append_at(fd, at, content);
+    if (close(fd) && !rc)
+        rc = -errno;
+    return rc;
+}
+
+ssize_t file_read_at(const char *path, uint64_t at, uint8_t *p, size_t n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    size_t have = 0;
+    ssize_t got = 1;
+    while (have < n && got > 0) {
+        got = pread(fd, p + have, n - have, (off_t)(at + have));
+        if (got > 0)
+            have += (size_t)got;
+        else if (got < 0 && errno == EINTR)
+            got = 1;
+    }
+    int rc = got < 0 ? -errno : 0;
+    close(fd);
+    return rc ? rc : (ssize_t)have;
+}
+
 static int read_into(int fd, size_t max, struct buf *out)
 {
     struct stat st;

@@ -1,4 +1,5 @@
-/* A WebSocket over TLS 1.3 to the hub: libwebsockets on the caller's libuv loop. One connection an object.
+/* A WebSocket over TLS 1.3 to the hub on the caller's libuv loop: libwebsockets opens it, frames are our own
+ * (io/ws_frame.h). One connection an object.
  * Every callback comes on the loop's thread, never from inside ws_client_connect. */
 #ifndef WARREN_IO_WS_CLIENT_H
 #define WARREN_IO_WS_CLIENT_H
@@ -12,7 +13,8 @@ struct sockaddr_storage;
 struct ws_client;
 
 #define WS_CLIENT_MESSAGE_MAX 65536 /* bytes of a message that comes, all fragments together */
-#define WS_CLIENT_TIMEOUT_S   10    /* from ws_client_connect to up */
+#define WS_CLIENT_RECORD      16376
+#define WS_CLIENT_TIMEOUT_S   10 /* from ws_client_connect to up */
 
 struct ws_client_ops {
     void (*up)(void *arg, const uint8_t binding[32]);
@@ -21,7 +23,8 @@ struct ws_client_ops {
     /* Closed by the other side or never opened; why is a sentence ("connection refused at HOST:443",
      * "certificate does not match the invite's"). At most once per connect, and not after ws_client_close. */
     void (*down)(void *arg, const char *why);
-    /* The socket takes a message now: append it to out and return true, or false for nothing. */
+    /* The socket takes a message now: append it to out and return true, or false for nothing. Messages of up
+     * to WS_CLIENT_RECORD bytes cost least: with their header they fill one TLS record. */
     bool (*take)(void *arg, struct buf *out, bool *binary);
 };
 

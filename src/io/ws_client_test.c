@@ -5,17 +5,25 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "crypto/tls.h"
+#include "crypto/tls_accept_harness.h"
 #include "crypto/x509.h"
 #include "io/clock.h"
 #include "io/ws_client.h"
+#include "io/ws_frame.h"
 #include "io/ws_server.h"
+#include "io/ws_upgrade.h"
 
 struct ear {
     uv_loop_t loop;
@@ -34,7 +42,11 @@ struct ear {
     uint8_t server_binding[32];
     struct buf echo;
     bool echo_binary, echo_waits;
+    uint64_t flooded;  /* a connection for which the server never has an end, or 0 */
+    size_t turn_bytes; /* of that in this turn of the loop */
 };
+
+#define FLOOD_MESSAGE 16000
 
 static void on_up(void *arg, const uint8_t binding[32])
 {
@@ -264,7 +276,12 @@ static void server_alive(void *arg, uint64_t conn)
 static bool server_take(void *arg, uint64_t conn, struct buf *out, bool *binary)
 {
     struct ear *e = arg;
-    (void)conn;
+    if (e->flooded && conn == e->flooded) {
+        static const uint8_t zeros[FLOOD_MESSAGE];
+        e->turn_bytes += FLOOD_MESSAGE;
+        *binary = true;
+        return buf_add(out, bytes_of(zeros, sizeof zeros)) == 0;
+    }
     if (!e->echo_waits)
         return false;
     e->echo_waits = false;
@@ -355,6 +372,42 @@ static void test_messages_of_every_size(void **state)
     buf_done(&m);
 }
 
+/* A connection that always has something to say gets so much a turn, and another one its answer meanwhile. */
+static void test_a_flood_leaves_turns(void **state)
+{
+    struct ear *e = *state, other = {.turn_bytes = 0};
+    struct hub_address hub;
+    struct buf m;
+    other.w = ws_client_new(&e->loop, &ops, &other);
+    assert_non_null(other.w);
+    serve(e, &hub);
+    assert_int_equal(ws_client_connect(e->w, &hub, "/api/v1/ws"), 0);
+    run_until(e, &e->ups, 1);
+    e->flooded = e->conn;
+    buf_init(&other.heard, WS_CLIENT_MESSAGE_MAX);
+    assert_int_equal(ws_client_connect(other.w, &hub, "/api/v1/ws"), 0);
+    run_until(e, &other.ups, 1);
+    ws_server_want_write(e->server, e->flooded);
+    run_until(e, &e->binaries, 50);
+    buf_init(&m, WS_CLIENT_MESSAGE_MAX);
+    assert_int_equal(buf_add_str(&m, "and me?"), 0);
+    say(&other, &m, true);
+    int turns = 0, before = e->binaries;
+    for (; other.binaries < 1 && turns < 1000; turns++) {
+        e->turn_bytes = 0;
+        uv_run(&e->loop, UV_RUN_NOWAIT);
+        assert_in_range(e->turn_bytes, 0, WS_SERVER_TURN + FLOOD_MESSAGE);
+    }
+    assert_int_equal(other.binaries, 1);
+    assert_memory_equal(other.heard.p, "and me?", 7);
+    assert_in_range(turns, 1, 20);
+    assert_true(e->binaries > before);
+    e->flooded = 0;
+    ws_client_free(other.w);
+    buf_done(&other.heard);
+    buf_done(&m);
+}
+
 static void test_wrong_pin(void **state)
 {
     struct ear *e = *state;
@@ -436,6 +489,135 @@ static void test_reasons_are_text(void **state)
     }
 }
 
+/* ---- against a server that sends what it likes, in a process of its own */
+
+struct script {
+    const char *bytes;
+    size_t n;
+    size_t records; /* into so many TLS records, or fewer */
+    const char *heard, *why;
+    bool pong; /* "hi" is to come back */
+};
+
+static bool read_pong(SSL *ssl)
+{
+    uint8_t raw[64];
+    struct ws_head h;
+    size_t n = 0;
+    int head;
+    while ((head = ws_head_read(&h, bytes_of(raw, n))) == 0 || (head > 0 && n < (size_t)head + h.length)) {
+        int got = harness_read(ssl, raw + n, sizeof raw - n);
+        if (got <= 0)
+            return false;
+        n += (size_t)got;
+    }
+    if (head < 0 || h.opcode != WS_PONG || !h.masked || h.length != 2)
+        return false;
+    ws_mask(raw + head, 2, h.mask);
+    return memcmp(raw + head, "hi", 2) == 0;
+}
+
+/* The other process: its exit status. */
+static int act(int listener, struct bytes cert, struct bytes key, const struct script *script)
+{
+    char request[2048] = "", answer[WS_UPGRADE_MAX], accept_key[WS_UPGRADE_KEY_LEN + 1] = "";
+    int n = 0;
+    SSL *ssl = harness_accept(listener, cert, key);
+    if (!ssl)
+        return 1;
+    while (!strstr(request, "\r\n\r\n")) {
+        int got = harness_read(ssl, request + n, sizeof request - 1 - (size_t)n);
+        if (got <= 0)
+            return 2;
+        n += got;
+    }
+    const char *at = strcasestr(request, "sec-websocket-key: ");
+    if (!at)
+        return 3;
+    memcpy(accept_key, at + 19, WS_UPGRADE_KEY_LEN);
+    n = ws_upgrade_answer(answer, sizeof answer, accept_key);
+    if (n < 0 || harness_write(ssl, answer, (size_t)n) != n)
+        return 4;
+    size_t piece = (script->n + script->records - 1) / script->records;
+    for (size_t i = 0; i < script->n; i += piece) {
+        int k = (int)(script->n - i < piece ? script->n - i : piece);
+        if (harness_write(ssl, script->bytes + i, (size_t)k) != k)
+            return 5;
+    }
+    if (script->pong && !read_pong(ssl))
+        return 6;
+    while (harness_read(ssl, request, sizeof request) > 0) /* until it hangs up */
+        ;
+    return 0;
+}
+
+static pid_t perform(struct hub_address *hub, const struct script *script)
+{
+    struct buf cert, key;
+    uint16_t port;
+    int fd = local_port(&port, true);
+    assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* accept waits */
+    buf_init(&cert, 65536);
+    buf_init(&key, 65536);
+    assert_int_equal(x509_self_signed(CERT_MLDSA87, "127.0.0.1", clock_unix_s() - 3600, 30, &cert, &key), 0);
+    *hub = hub_at("127.0.0.1", port, true);
+    assert_int_equal(x509_fingerprint(buf_bytes(&cert), hub->fingerprint), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(act(fd, buf_bytes(&cert), buf_bytes(&key), script));
+    }
+    close(fd);
+    buf_done(&cert);
+    buf_done(&key);
+    return pid;
+}
+
+#define BYTES(text) text, sizeof(text) - 1
+
+static void test_frames_as_they_come(void **state)
+{
+    static const struct script scripts[] = {
+        {BYTES("\x81\x05hello"), 1, "hello", NULL, false},
+        {BYTES("\x81\x05hello"), 7, "hello", NULL, false},
+        {BYTES("\x81\x03one\x81\x03two\x81\x05three"), 1, "three", NULL, false},
+        {BYTES("\x01\x02he\x89\x02hi\x00\x01l\x80\x02lo"), 1, "hello", NULL, true},
+        {BYTES("\x01\x02he\x89\x02ho\x89\x02hi\x80\x03llo"), 3, "hello", NULL, false},
+        {BYTES("\x8a\x02hi\x81\x05hello"), 2, "hello", NULL, false},
+        {BYTES("\x81\x85\x01\x02\x03\x04igohn"), 1, NULL, "no WebSocket frame", false},
+        {BYTES("\x83\x05hello"), 1, NULL, "no WebSocket frame", false},
+        {BYTES("\x80\x05hello"), 1, NULL, "do not fit together", false},
+        {BYTES("\x01\x02he\x81\x02lo"), 1, NULL, "do not fit together", false},
+        {BYTES("\x82\x7f\0\0\0\0\0\1\0\1"), 1, NULL, "too long", false},
+        {BYTES("\x88\x06\x03\xe9over"), 1, NULL, "the hub closed the connection: over", false},
+        {BYTES("\x88\x00"), 2, NULL, "the hub closed the connection", false},
+    };
+    struct ear *e = *state;
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        const struct script *script = &scripts[i];
+        struct hub_address hub;
+        int status;
+        pid_t pid = perform(&hub, script);
+        e->downs = 0;
+        e->text[0] = '\0';
+        assert_int_equal(ws_client_connect(e->w, &hub, "/api/v1/ws"), 0);
+        while (script->heard ? strcmp(e->text, script->heard) != 0 && !e->downs : !e->downs)
+            uv_run(&e->loop, UV_RUN_ONCE);
+        if (script->heard && strcmp(e->text, script->heard) != 0)
+            fail_msg("script %zu: %s", i, e->why);
+        if (script->why && !strstr(e->why, script->why))
+            fail_msg("script %zu: %s", i, e->why);
+        for (int turns = 0; turns < 20; turns++) /* the pong leaves */
+            uv_run(&e->loop, UV_RUN_NOWAIT);
+        ws_client_close(e->w);
+        while (waitpid(pid, &status, WNOHANG) == 0)
+            uv_run(&e->loop, UV_RUN_NOWAIT);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +628,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ipv6_literal_needs_a_pin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_a_tls_server, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages_of_every_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_flood_leaves_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_frames_as_they_come, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_pin, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unpinned_is_judged_by_authorities, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_path_is_no_hub, setup, teardown),

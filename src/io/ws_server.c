@@ -19,8 +19,10 @@
 #include "io/lws_log.h"
 
 #define SERVICE_BUFFER   16384 /* of libwebsockets, shared: one TLS record */
-#define RX_BUFFER        4096  /* of libwebsockets, per WebSocket */
-#define HEADER_MAX       4096  /* of one request */
+#define RX_BUFFER        4096  /* of libwebsockets, per WebSocket: an idle one has it, too */
+#define TX_MAX           (WS_SERVER_BINARY_MAX + 16) /* what it hands to TLS at once: a message and its header */
+#define UNSENT_MAX       131072 /* bytes that the kernel takes before what has been sent is known to have left */
+#define HEADER_MAX       4096 /* of one request */
 #define HTTP_CHUNK       16384
 #define PATH_MAX_LEN     512
 #define BACKLOG          1024
@@ -237,8 +239,10 @@ static void adopt(struct ws_server *s, int fd, const struct net_addr *remote)
         close(fd);
         return;
     }
-    int on = 1;
+    int on = 1, unsent = UNSENT_MAX;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* What the kernel has taken can neither be dropped nor overtaken: it shall not hoard. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     s->stats.accepted++;
     lws_adopt_desc_t d = {
         .vh = s->vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL, .opaque = k};
@@ -272,12 +276,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     }
 }
 
-static void kill_later(struct sock *k)
-{
-    if (k->wsi)
-        lws_set_timeout(k->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-}
-
 static void on_timer(uv_timer_t *t)
 {
     struct ws_server *s = t->data;
@@ -286,7 +284,7 @@ static void on_timer(uv_timer_t *t)
         struct sock *k = s->first;
         unqueue(k);
         if (k->wsi)
-            kill_later(k);
+            lws_set_timeout(k->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
         else
             sock_free(k); /* was never adopted */
     }
@@ -298,16 +296,8 @@ static void on_timer(uv_timer_t *t)
 
 static const char *method_name(int method)
 {
-    switch (method) {
-    case LWSHUMETH_GET:
-        return "GET";
-    case LWSHUMETH_HEAD:
-        return "HEAD";
-    case LWSHUMETH_POST:
-        return "POST";
-    default:
-        return "OTHER";
-    }
+    bool get = method == LWSHUMETH_GET, head = method == LWSHUMETH_HEAD;
+    return get ? "GET" : head ? "HEAD" : method == LWSHUMETH_POST ? "POST" : "OTHER";
 }
 
 /* "Bearer TOKEN" to TOKEN. */
@@ -447,8 +437,9 @@ static int on_receive(struct sock *k, struct lws *wsi, const uint8_t *p, size_t 
     bool whole = lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0;
     if (!k->conn || k->close_wanted)
         return 0;
+    size_t announced = n + lws_remaining_packet_payload(wsi);
     /* Refused by what is announced, before it is carried. */
-    if (k->rx.n + n + lws_remaining_packet_payload(wsi) > max) {
+    if (k->rx.n + announced > max) {
         k->server->stats.too_large++;
         return close_with(wsi, CLOSE_TOO_LARGE, "too large");
     }
@@ -456,7 +447,7 @@ static int on_receive(struct sock *k, struct lws *wsi, const uint8_t *p, size_t 
         deliver(k, bytes_of(p, n), binary);
         return 0;
     }
-    if (buf_add(&k->rx, bytes_of(p, n)) < 0)
+    if (!buf_room(&k->rx, announced) || buf_add(&k->rx, bytes_of(p, n)) < 0)
         return close_with(wsi, CLOSE_TRY_LATER, "try later");
     if (!whole)
         return 0;
@@ -467,24 +458,30 @@ static int on_receive(struct sock *k, struct lws *wsi, const uint8_t *p, size_t 
     return 0;
 }
 
-/* One message a turn: the library allows one write for each time that the socket has room. */
+/* Sends what the owner has as long as the socket has room, but not for ever: others wait, too. */
 static int on_writable(struct sock *k, struct lws *wsi)
 {
     struct ws_server *s = k->server;
-    bool binary = false;
-    buf_clear(&s->tx);
-    if (!k->conn || !buf_room(&s->tx, LWS_PRE))
-        return 0;
-    buf_grow(&s->tx, LWS_PRE);
-    if (!s->ops.take(s->arg, k->conn, &s->tx, &binary)) {
-        if (k->close_wanted && !k->close_said)
-            lws_set_timer_usecs(wsi, 1); /* on_close_due */
-        return 0;
+    for (size_t sent = 0; k->conn && sent < WS_SERVER_TURN;) {
+        bool binary = false;
+        buf_clear(&s->tx);
+        if (!buf_room(&s->tx, LWS_PRE))
+            break;
+        buf_grow(&s->tx, LWS_PRE);
+        if (!s->ops.take(s->arg, k->conn, &s->tx, &binary)) {
+            if (k->close_wanted && !k->close_said)
+                lws_set_timer_usecs(wsi, 1); /* on_close_due */
+            return 0;
+        }
+        size_t n = s->tx.n - LWS_PRE;
+        if (lws_write(wsi, s->tx.p + LWS_PRE, n, binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < (int)n)
+            return -1;
+        sent += n;
+        if (lws_send_pipe_choked(wsi))
+            break;
     }
-    size_t n = s->tx.n - LWS_PRE;
-    if (lws_write(wsi, s->tx.p + LWS_PRE, n, binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < (int)n)
-        return -1;
-    lws_callback_on_writable(wsi);
+    if (k->conn)
+        lws_callback_on_writable(wsi);
     return 0;
 }
 
@@ -571,7 +568,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 }
 
 static const struct lws_protocols protocols[] = {
-    {.name = "warren", .callback = on_event, .rx_buffer_size = RX_BUFFER},
+    {.name = "warren", .callback = on_event, .rx_buffer_size = RX_BUFFER, .tx_packet_size = TX_MAX},
     {0},
 };
 

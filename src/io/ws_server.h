@@ -17,7 +17,10 @@ struct ws_server;
 #define WS_SERVER_PATH       "/api/v1/ws"
 #define WS_SERVER_TEXT_MAX   65536 /* bytes of a text message, all fragments together */
 #define WS_SERVER_BINARY_MAX 65536
-#define WS_SERVER_TIMEOUT_S  10 /* from the first packet to an open WebSocket, or to a whole answer */
+/* Bytes after which a connection that has more to write, or more to be read, lets the others have a turn
+ * (reading: one TLS record). */
+#define WS_SERVER_TURN      65536
+#define WS_SERVER_TIMEOUT_S 10 /* from the first packet to an open WebSocket, or to a whole answer */
 
 /* Bodies are refused by method: the owner answers GET. */
 struct ws_server_request {
@@ -39,7 +42,8 @@ struct ws_server_ops {
     void (*binary)(void *arg, uint64_t conn, struct bytes message);
     void (*alive)(void *arg, uint64_t conn);  /* a WebSocket ping or pong */
     void (*closed)(void *arg, uint64_t conn); /* once for each open that returned 0 */
-    /* The socket takes a message now: append it to out and return true, or false for nothing. */
+    /* The socket takes a message now: append it to out and return true, or false for nothing. Messages of up
+     * to 16380 bytes cost least: with their header they fill one TLS record. */
     bool (*take)(void *arg, uint64_t conn, struct buf *out, bool *binary);
     void (*http)(void *arg, const struct ws_server_request *rq, struct ws_server_response *rs);
 };

@@ -79,6 +79,36 @@ static void test_write(void **state)
     torture("file_write_atomic", TORTURE_FILE, 1, writes);
 }
 
+/* A failed addition leaves what was there, and the next one is as if it had not been tried. */
+static void appends(void)
+{
+    int fd = lowest_free_fd();
+    size_t n = strlen(old_text);
+    assert_int_equal(file_write_atomic(path, bytes_of_str(old_text), 0600), 0);
+    torture_on();
+    int rc = file_append(path, n, bytes_of(new_text, sizeof new_text / 2));
+    torture_off();
+    assert_int_equal(rc != 0, torture_hit());
+    struct buf b = content();
+    assert_true(b.n >= n && memcmp(b.p, old_text, n) == 0);
+    assert_true(rc != 0 || b.n == n + sizeof new_text / 2);
+    buf_done(&b);
+    assert_int_equal(lowest_free_fd(), fd);
+    torture_heal();
+    assert_int_equal(file_append(path, n, bytes_of_str("+")), 0);
+    b = content();
+    assert_int_equal(b.n, n + 1);
+    assert_int_equal(b.p[n], '+');
+    buf_done(&b);
+    no_litter();
+}
+
+static void test_append(void **state)
+{
+    memset(new_text, 'n', sizeof new_text - 1);
+    torture("file_append", TORTURE_FILE, 1, appends);
+}
+
 /* A real limit instead of a wrapped call: the kernel refuses bytes past the limit. */
 static void test_limit(void **state)
 {
@@ -187,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_write, torture_report),
+        cmocka_unit_test_teardown(test_append, torture_report),
         cmocka_unit_test_teardown(test_limit, torture_report),
         cmocka_unit_test_teardown(test_read, torture_report),
         cmocka_unit_test_teardown(test_directory, torture_report),
