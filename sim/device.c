@@ -3,15 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ETH_LEN   14
-#define IP_LEN    20
-#define IP6_LEN   40
-#define UDP_LEN   8
-#define ARP_LEN   28
-#define MAGIC     0x77617272 /* "warr" */
-#define SAY_LEN   16         /* magic, number, sequence */
-#define MDNS_IP   0xe00000fbu
-#define MDNS_PORT 5353
+#define ETH_LEN     14
+#define IP_LEN      20
+#define IP6_LEN     40
+#define UDP_LEN     8
+#define ARP_LEN     28
+#define MAGIC       0x77617272 /* "warr" */
+#define SAY_LEN     16         /* magic, number, sequence */
+#define MDNS_IP     0xe00000fbu
+#define MDNS_PORT   5353
+#define TCP_LEN     20
+#define TCP_PORT    5001  /* of streams: and the number of the stream */
+#define STREAM_FROM 20000 /* their source port: and the number of the sender */
 
 static const uint8_t everyone[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 static const uint8_t mdns_mac[6] = {0x01, 0x00, 0x5e, 0x00, 0x00, 0xfb};
@@ -27,6 +30,7 @@ void device_open(struct device *d, const struct device_config *c, usec_t *now)
     memcpy(d->ip6, c->ip6, 16);
     d->mtu = c->mtu;
     d->number = c->number;
+    d->offloads = c->offloads;
     d->now = now;
     d->arp_count = d->pmtu_count = 0;
     d->outbox = sim_alloc(DEVICE_OUTBOX * sizeof *d->outbox);
@@ -44,6 +48,13 @@ void device_close(struct device *d)
     d->open = false;
 }
 
+void device_done(struct device *d)
+{
+    device_close(d);
+    while (d->stream_count > 0)
+        free(d->streams[--d->stream_count].seen);
+}
+
 struct device_frame *device_output(struct device *d)
 {
     if (!d->open || d->out_count == 0)
@@ -55,19 +66,34 @@ struct device_frame *device_output(struct device *d)
     return f;
 }
 
-void device_raw(struct device *d, struct bytes frame)
+static void out(struct device *d, const struct vnet_hdr *h, struct bytes frame)
 {
     if (!d->open)
         return;
-    if (d->out_count == DEVICE_OUTBOX || frame.n > DEVICE_FRAME_MAX) {
+    if (d->out_count == DEVICE_OUTBOX) {
         d->overflowed++;
         return;
     }
-    struct device_frame *f = sim_alloc(sizeof *f);
+    struct device_frame *f = sim_alloc(sizeof *f + frame.n);
+    f->h = *h;
     f->n = frame.n;
     if (frame.n)
         memcpy(f->data, frame.p, frame.n);
     d->outbox[(d->out_first + d->out_count++) % DEVICE_OUTBOX] = f;
+}
+
+void device_raw_super(struct device *d, const struct vnet_hdr *h, struct bytes frame)
+{
+    if (frame.n <= OFFLOAD_FRAME_MAX && d->offloads)
+        out(d, h, frame);
+}
+
+void device_raw(struct device *d, struct bytes frame)
+{
+    if (frame.n > DEVICE_FRAME_MAX)
+        d->overflowed += d->open;
+    else
+        out(d, &(struct vnet_hdr){0}, frame);
 }
 
 static uint16_t checksum(uint32_t sum, const uint8_t *p, size_t n)
@@ -97,6 +123,21 @@ static void eth_header(struct wr *w, const uint8_t dst[6], const uint8_t src[6],
     wr_u16(w, type);
 }
 
+/* The transport's checksum of n bytes at `body`, at sum_at: whole, or only begun for the device to go on
+ * with. */
+static struct vnet_hdr sum_in(const struct device *d, uint32_t pseudo, uint8_t *body, size_t n, size_t upper,
+                              size_t sum_at)
+{
+    put16(body + sum_at, 0);
+    if (d->offloads) {
+        put16(body + sum_at, (uint16_t)~checksum(pseudo, body, 0));
+        return (struct vnet_hdr){
+            .partial = true, .csum_start = (uint16_t)upper, .csum_offset = (uint16_t)sum_at};
+    }
+    put16(body + sum_at, checksum(pseudo, body, n));
+    return (struct vnet_hdr){0};
+}
+
 /* Sends one IPv4 packet around `body`, whose transport checksum (at sum_at, with the pseudo header or not) is
  * filled in. */
 static void send_ip(struct device *d, const struct address *a, uint8_t proto, uint8_t *body, size_t n,
@@ -124,11 +165,16 @@ static void send_ip(struct device *d, const struct address *a, uint8_t proto, ui
         pseudo += (uint32_t)ip[i] << 8 | ip[i + 1];
     if (proto != 1)
         pseudo += proto + (uint32_t)n;
-    put16(body + sum_at, 0);
-    put16(body + sum_at, checksum(pseudo, body, n));
+    struct vnet_hdr sum = {0};
+    if (proto != 1) {
+        sum = sum_in(d, pseudo, body, n, w.n, sum_at);
+    } else {
+        put16(body + sum_at, 0);
+        put16(body + sum_at, checksum(0, body, n));
+    }
     wr_copy(&w, body, n);
     if (wr_ok(&w))
-        device_raw(d, wr_done(&w));
+        out(d, &sum, wr_done(&w));
 }
 
 static void send_udp(struct device *d, const struct address *a, uint16_t from_port, uint16_t to_port,
@@ -293,11 +339,148 @@ bool device_say6(struct device *d, uint32_t ip, const uint8_t ip6[16], uint64_t 
     uint32_t pseudo = 17 + (uint32_t)n;
     for (size_t i = 0; i < 16; i += 2)
         pseudo += ((uint32_t)d->ip6[i] << 8 | d->ip6[i + 1]) + ((uint32_t)ip6[i] << 8 | ip6[i + 1]);
-    put16(body + 6, checksum(pseudo, body, n));
+    struct vnet_hdr sum = sum_in(d, pseudo, body, n, f.n, 6);
     wr_copy(&f, body, n);
     if (wr_ok(&f))
-        device_raw(d, wr_done(&f));
+        out(d, &sum, wr_done(&f));
     return true;
+}
+
+/* ---- Streams. */
+
+static uint8_t stream_byte(uint32_t from, uint16_t stream, uint32_t at)
+{
+    uint32_t x = (at + from * 7919u + stream * 104729u) * 2654435761u;
+    return (uint8_t)(x >> 24 ^ x >> 13);
+}
+
+/* What a kernel does for a device that does not offload. */
+static void cut(struct device *d, const struct vnet_hdr *h, struct bytes frame)
+{
+    struct segments s;
+    size_t segment, count, n;
+    if (segments_begin(&s, h, frame.p, frame.n, d->tap, &segment, &count) < 0 || segment > DEVICE_FRAME_MAX)
+        return;
+    uint8_t plain[DEVICE_FRAME_MAX];
+    while ((n = segments_next(&s, plain, true)) > 0)
+        device_raw(d, bytes_of(plain, n));
+}
+
+bool device_pour(struct device *d, uint32_t ip, uint16_t stream, uint32_t at, size_t n)
+{
+    struct address a;
+    size_t mss = (size_t)device_pmtu(d, ip) - IP_LEN - TCP_LEN, eth = d->tap ? ETH_LEN : 0;
+    if (!address_to(d, ip, &a))
+        return false;
+    uint8_t *frame = sim_alloc(eth + IP_LEN + TCP_LEN + n);
+    struct wr w = wr_of(frame, eth + IP_LEN + TCP_LEN + n);
+    if (d->tap)
+        eth_header(&w, a.dst_mac, a.src_mac, 0x0800);
+    wr_u16(&w, 0x4500);
+    wr_u16(&w, (uint16_t)(IP_LEN + TCP_LEN + n));
+    wr_u32(&w, 0x4000);
+    wr_u16(&w, 64 << 8 | 6);
+    wr_u16(&w, 0);
+    wr_u32(&w, a.src_ip);
+    wr_u32(&w, a.dst_ip);
+    uint8_t *ip4 = frame + eth, *tcp = ip4 + IP_LEN;
+    put16(ip4 + 10, checksum(0, ip4, IP_LEN));
+    wr_u16(&w, (uint16_t)(d->number + STREAM_FROM));
+    wr_u16(&w, (uint16_t)(TCP_PORT + stream));
+    wr_u32(&w, at);
+    wr_u32(&w, 1);
+    wr_u16(&w, 0x5018);
+    wr_u16(&w, 65535);
+    wr_u32(&w, 0);
+    for (size_t i = 0; i < n; i++)
+        wr_u8(&w, stream_byte(d->number, stream, at + (uint32_t)i));
+    uint32_t pseudo = 6 + TCP_LEN + (uint32_t)n;
+    for (size_t i = 12; i < IP_LEN; i += 2)
+        pseudo += (uint32_t)ip4[i] << 8 | ip4[i + 1];
+    put16(tcp + 16, (uint16_t)~checksum(pseudo, tcp, 0));
+    struct vnet_hdr h = {.partial = true, .csum_start = (uint16_t)(eth + IP_LEN), .csum_offset = 16};
+    if (n > mss) {
+        h.gso = OFFLOAD_TCP4;
+        h.gso_size = (uint16_t)mss;
+        h.hdr_len = (uint16_t)(eth + IP_LEN + TCP_LEN);
+    }
+    if (d->offloads)
+        out(d, &h, wr_done(&w));
+    else
+        cut(d, &h, wr_done(&w));
+    free(frame);
+    return true;
+}
+
+const struct device_stream *device_stream(const struct device *d, uint32_t from, uint16_t stream)
+{
+    for (size_t i = 0; i < d->stream_count; i++)
+        if (d->streams[i].from == from && d->streams[i].stream == stream)
+            return &d->streams[i];
+    return NULL;
+}
+
+static struct device_stream *stream_need(struct device *d, uint32_t from, uint16_t stream)
+{
+    struct device_stream *s = (struct device_stream *)device_stream(d, from, stream);
+    if (s || d->stream_count == DEVICE_STREAMS_MAX)
+        return s;
+    s = &d->streams[d->stream_count++];
+    *s = (struct device_stream){.from = from, .stream = stream};
+    return s;
+}
+
+/* Marks the bytes; false where one of them was there before. */
+static bool stream_mark(struct device_stream *s, uint32_t at, size_t n)
+{
+    size_t need = (at + n) / 8 + 1;
+    bool fresh = true;
+    if (need > s->seen_bytes) {
+        size_t room = 2 * need;
+        uint8_t *seen = sim_alloc(room);
+        if (s->seen)
+            memcpy(seen, s->seen, s->seen_bytes);
+        free(s->seen);
+        s->seen = seen;
+        s->seen_bytes = room;
+    }
+    for (size_t i = at; i < at + n; i++) {
+        uint8_t bit = (uint8_t)(1u << i % 8);
+        fresh = fresh && !(s->seen[i / 8] & bit);
+        s->seen[i / 8] |= bit;
+    }
+    return fresh;
+}
+
+static void hear_stream(struct device *d, struct bytes tcp)
+{
+    struct rd r = rd_of(tcp);
+    uint16_t from = rd_u16(&r), stream = rd_u16(&r);
+    uint32_t at = rd_u32(&r);
+    rd_bytes(&r, 12);
+    struct bytes payload = rd_rest(&r);
+    struct device_stream *s = NULL;
+    if (from >= STREAM_FROM && from < STREAM_FROM + DEVICE_PEERS_MAX && stream >= TCP_PORT &&
+        stream < TCP_PORT + DEVICE_STREAMS_MAX)
+        s = stream_need(d, from - (uint32_t)STREAM_FROM, (uint16_t)(stream - TCP_PORT));
+    if (!rd_ok(&r) || !s || payload.n == 0 || at > DEVICE_STREAM_MAX) {
+        d->other_in++;
+        return;
+    }
+    bool same = true;
+    for (size_t i = 0; same && i < payload.n; i++)
+        same = payload.p[i] == stream_byte(s->from, s->stream, at + (uint32_t)i);
+    s->damaged += !same;
+    s->segments++;
+    s->reordered += at < s->end;
+    if (stream_mark(s, at, payload.n))
+        s->bytes += payload.n;
+    else
+        s->repeated++;
+    if (at + payload.n > s->end)
+        s->end = at + payload.n;
+    if (d->on_segment)
+        d->on_segment(d->segment_arg, d, s, at);
 }
 
 void device_spoof(struct device *d, uint32_t ip, const uint8_t src_mac[6], uint32_t src_ip, uint64_t seq)
@@ -476,6 +659,17 @@ static void hear_icmp(struct device *d, const struct address *a, struct bytes bo
     send_ip(d, &back, 1, copy, body.n, 2);
 }
 
+/* Of TCP and UDP; addresses: both of them. */
+static bool sum_right(const uint8_t *addresses, size_t n, uint8_t proto, struct bytes body)
+{
+    if (proto != 6 && proto != 17)
+        return true;
+    uint32_t sum = proto + (uint32_t)body.n;
+    for (size_t i = 0; i < n; i += 2)
+        sum += (uint32_t)addresses[i] << 8 | addresses[i + 1];
+    return checksum(sum, body.p, body.n) == 0;
+}
+
 static void hear_ip(struct device *d, struct address *a, struct bytes packet)
 {
     struct rd r = rd_of(packet);
@@ -492,6 +686,10 @@ static void hear_ip(struct device *d, struct address *a, struct bytes packet)
         return;
     }
     struct bytes body = bytes_of(packet.p + IP_LEN, length - (size_t)IP_LEN);
+    if (!sum_right(packet.p + 12, 8, proto, body)) {
+        d->bad_sums_in++;
+        return;
+    }
     uint16_t port = proto == 17 && body.n >= UDP_LEN ? (uint16_t)(body.p[2] << 8 | body.p[3]) : 0;
     bool group = a->dst_ip >= 0xe0000000u || a->dst_ip == (d->net4 | 0xffff);
     d->dhcp_in += port == 67 || port == 68;
@@ -500,6 +698,9 @@ static void hear_ip(struct device *d, struct address *a, struct bytes packet)
         hear_say(d, bytes_of(body.p + UDP_LEN, body.n - UDP_LEN), group);
     else if (proto == 1)
         hear_icmp(d, a, body);
+    else if (proto == 6 && a->dst_ip == d->ip4 && body.n >= TCP_LEN &&
+             (body.p[13] & 0x12) == 0x10) /* ACK without SYN */
+        hear_stream(d, body);
     else if (proto == 6 && body.n >= 24)
         d->last_mss = (uint16_t)(body.p[22] << 8 | body.p[23]);
     else
@@ -515,6 +716,10 @@ static void hear_ip6(struct device *d, struct bytes packet)
     rd_bytes(&r, 1 + 16);
     struct bytes dst = rd_bytes(&r, 16), body = rd_bytes(&r, length);
     bool ours = rd_ok(&r) && memcmp(dst.p, d->ip6, 16) == 0;
+    if (rd_ok(&r) && !sum_right(packet.p + 8, 32, proto, body)) {
+        d->bad_sums_in++;
+        return;
+    }
     if (ours && proto == 17 && body.n >= UDP_LEN && (body.p[2] << 8 | body.p[3]) == DEVICE_PORT)
         hear_say(d, bytes_of(body.p + UDP_LEN, body.n - UDP_LEN), false);
     else

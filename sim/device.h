@@ -6,6 +6,7 @@
 #define WARREN_SIM_DEVICE_H
 
 #include "base/bytes.h"
+#include "pump/offload.h"
 #include "sim/clock.h"
 
 #define DEVICE_FRAME_MAX 1600
@@ -15,8 +16,23 @@
 #define DEVICE_PORT      7777 /* test traffic: UDP to this port */
 
 struct device_frame {
+    struct vnet_hdr h; /* of a device that offloads; else all 0 */
     size_t n;
-    uint8_t data[DEVICE_FRAME_MAX];
+    uint8_t data[];
+};
+
+/* What was heard of one TCP-like stream (device_pour). */
+#define DEVICE_STREAMS_MAX 16
+#define DEVICE_STREAM_MAX  (64u << 20) /* bytes of one */
+struct device_stream {
+    uint32_t from; /* number of the sender */
+    uint16_t stream;
+    uint64_t bytes, segments; /* new ones, and what brought them */
+    uint64_t repeated, reordered,
+        damaged;   /* segments: come before, come after a later one, with other bytes than were sent */
+    uint64_t end;  /* offset behind the last segment of all */
+    uint8_t *seen; /* a bit a byte */
+    size_t seen_bytes;
 };
 
 /* What was heard of one source's test traffic. */
@@ -31,7 +47,7 @@ struct device_heard {
 };
 
 struct device {
-    bool open, tap;
+    bool open, tap, offloads;
     uint8_t mac[6];
     uint32_t ip4, net4;
     uint8_t ip6[16];
@@ -58,7 +74,16 @@ struct device {
     uint64_t too_big_in;
     uint16_t last_mss; /* of the last TCP SYN that arrived */
     uint8_t last_src_mac[6];
-    struct device_frame last; /* the last frame that arrived, whole */
+    struct {
+        size_t n;
+        uint8_t data[DEVICE_FRAME_MAX];
+    } last; /* the last frame that arrived, whole */
+    struct device_stream streams[DEVICE_STREAMS_MAX];
+    size_t stream_count;
+    uint64_t bad_sums_in;           /* TCP and UDP packets with a wrong checksum; they are dropped */
+    uint64_t supers_in, refused_in; /* super-frames written to it, and what no kernel would take */
+    void (*on_segment)(void *arg, struct device *d, const struct device_stream *s, uint64_t at);
+    void *segment_arg;
     /* Judges each piece of test traffic as it arrives. */
     void (*on_heard)(void *arg, struct device *d, uint32_t from, uint64_t seq);
     void *arg;
@@ -71,9 +96,12 @@ struct device_config {
     uint8_t ip6[16];
     uint16_t mtu;
     uint32_t number;
+    bool offloads; /* its host leaves checksums and segmentation to the device, as with IFF_VNET_HDR */
 };
 void device_open(struct device *d, const struct device_config *c, usec_t *now);
 void device_close(struct device *d);
+/* Closes, and frees what it heard. */
+void device_done(struct device *d);
 /* A frame from the network side. */
 void device_input(struct device *d, struct bytes frame);
 /* The next frame that the host behind wants to send; the caller frees it. NULL: none. */
@@ -84,6 +112,12 @@ struct device_frame *device_output(struct device *d);
 bool device_say(struct device *d, uint32_t ip, uint64_t seq, size_t size);
 /* The same over IPv6, to the host of which `ip` is the IPv4 address. */
 bool device_say6(struct device *d, uint32_t ip, const uint8_t ip6[16], uint64_t seq, size_t size);
+/* n bytes (at most 60000) of a TCP-like stream from offset `at` on: one super-frame where the device
+ * offloads, else its segments. Nothing is acknowledged or sent again: what arrives is checked byte by byte.
+ * False as device_say. */
+bool device_pour(struct device *d, uint32_t ip, uint16_t stream, uint32_t at, size_t n);
+/* What was heard of it; NULL: nothing. */
+const struct device_stream *device_stream(const struct device *d, uint32_t from, uint16_t stream);
 /* What ICMP told of the way to ip, else the device's. */
 uint16_t device_pmtu(const struct device *d, uint32_t ip);
 /* seq modulo DEVICE_PEERS_MAX is the number of the one asked: its answer counts there. */
@@ -100,6 +134,8 @@ void device_spoof(struct device *d, uint32_t ip, const uint8_t src_mac[6], uint3
 void device_claim(struct device *d, uint32_t ip);
 /* Bytes as they are. */
 void device_raw(struct device *d, struct bytes frame);
+/* The same from a device that offloads, with this header before them, be it true or not. */
+void device_raw_super(struct device *d, const struct vnet_hdr *h, struct bytes frame);
 void device_forget_arp(struct device *d);
 
 #endif

@@ -146,6 +146,33 @@ static void test_not_mine_and_nonsense(void **state)
     device_close(&b);
 }
 
+static void test_streams(void **state)
+{
+    open_both(false);
+    assert_true(device_pour(&a, NET + 2, 3, 1000, 5000));
+    assert_int_equal(cable(), 4);
+    const struct device_stream *s = device_stream(&b, 1, 3);
+    assert_non_null(s);
+    assert_int_equal(s->bytes, 5000);
+    assert_int_equal(s->end, 6000);
+    assert_int_equal(s->segments, 4);
+    assert_int_equal(s->repeated + s->reordered + s->damaged + b.bad_sums_in, 0);
+    assert_true(device_pour(&a, NET + 2, 3, 0, 1000));
+    assert_true(device_pour(&a, NET + 2, 3, 0, 1000));
+    cable();
+    assert_int_equal(s->bytes, 6000);
+    assert_int_equal(s->reordered, 2);
+    assert_int_equal(s->repeated, 1);
+    /* A checksum that is only begun is none. */
+    a.offloads = true;
+    assert_true(device_pour(&a, NET + 2, 3, 9000, 100));
+    cable();
+    assert_int_equal(s->bytes, 6000);
+    assert_int_equal(b.bad_sums_in, 1);
+    device_done(&a);
+    device_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_twice_and_late_are_told_apart),
         cmocka_unit_test(test_groups_dhcp_and_syn),
         cmocka_unit_test(test_not_mine_and_nonsense),
+        cmocka_unit_test(test_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,13 +152,22 @@ static struct nat_remote *find_remote(struct nat_mapping *m, enum nat_kind kind,
     return NULL;
 }
 
+static struct nat_remote *stalest_remote(struct nat_mapping *m)
+{
+    struct nat_remote *r = &m->remotes[0];
+    for (size_t i = 1; i < NAT_REMOTES_MAX; i++)
+        if (m->remotes[i].expires < r->expires)
+            r = &m->remotes[i];
+    return r;
+}
+
 static void remember(struct nat *n, struct nat_mapping *m, const struct net_addr *to, usec_t now)
 {
     bool opening = m->proto == NAT_STREAM && !m->answered;
     m->expires = now + (opening ? usec_min(STREAM_OPENING, life(n, m->proto)) : life(n, m->proto));
     struct nat_remote *r = find_remote(m, NAT_ADDRESS_PORT, to, now);
     if (!r)
-        r = &m->remotes[m->next_remote++ % NAT_REMOTES_MAX];
+        r = stalest_remote(m);
     *r = (struct nat_remote){*to, m->expires};
 }
 

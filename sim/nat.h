@@ -22,7 +22,8 @@ enum nat_ports {
 enum nat_proto { NAT_UDP, NAT_STREAM, NAT_PROTO_COUNT };
 
 #define NAT_MAPPINGS_MAX 1024
-#define NAT_REMOTES_MAX  32 /* remotes remembered for filtering, per mapping; the oldest goes */
+#define NAT_REMOTES_MAX                                                                                      \
+    32 /* remotes remembered for filtering, per mapping; the one that was longest not written to goes */
 
 struct nat_config {
     bool passes_all; /* no box at all: a plain router */
@@ -53,7 +54,6 @@ struct nat_mapping {
     bool answered;          /* something came in by it */
     usec_t expires;
     struct nat_remote remotes[NAT_REMOTES_MAX];
-    uint8_t next_remote;
 };
 
 /* A port mapping that somebody inside asked for (box_portmap.h) or that a person made: anybody reaches

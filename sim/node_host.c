@@ -1,11 +1,13 @@
 #include "sim/node_host.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "crypto/aead.h"
+#include "sim/node_pump.h"
 
 #define MESSAGE_ROOM (256 * 1024)
 #define FAIL_DELAY   (1 * MSEC)
@@ -159,10 +161,23 @@ static struct node_file *file_slot(struct node_host *h, const char *name)
     return free_slot;
 }
 
+static ssize_t read_back(void *arg, const char *name, uint64_t at, uint8_t *p, size_t n)
+{
+    struct node_host *h = arg;
+    const struct node_file *f = file_slot(h, name);
+    if (!f || strcmp(f->name, name) != 0)
+        return -ENOENT;
+    size_t left = at < f->data.n ? f->data.n - at : 0;
+    n = n < left ? n : left;
+    memcpy(p, f->data.p + at, n);
+    return (ssize_t)n;
+}
+
 static void save(struct node_host *h, const struct node_out *o)
 {
     struct node_file *f = file_slot(h, o->name);
-    if (h->saves_fail > 0 || !f) {
+    bool append = o->kind == NODE_APPEND;
+    if (h->saves_fail > 0 || !f || (append && f->data.n < o->at)) {
         h->saves_fail -= h->saves_fail > 0;
         char name[80];
         memcpy(name, o->name, sizeof name);
@@ -171,7 +186,7 @@ static void save(struct node_host *h, const struct node_out *o)
     }
     h->saves++;
     snprintf(f->name, sizeof f->name, "%s", o->name);
-    buf_clear(&f->data);
+    f->data.n = append ? o->at : 0;
     buf_add(&f->data, o->data);
 }
 
@@ -202,7 +217,7 @@ struct device *node_host_device(struct node_host *h, uint32_t net4)
     return NULL;
 }
 
-static struct device *device_by_ref(struct node_host *h, uint32_t ref)
+struct device *node_host_device_of(struct node_host *h, uint32_t ref)
 {
     for (size_t i = 0; i < NODE_DEVICES_MAX; i++)
         if (h->devices[i].open && h->device_refs[i] == ref)
@@ -225,7 +240,8 @@ static void open_device(struct node_host *h, const struct node_out *o)
                               .ip4 = o->device.ip4,
                               .net4 = o->device.net4,
                               .mtu = o->device.mtu,
-                              .number = h->number};
+                              .number = h->number,
+                              .offloads = h->pump != NULL};
     memcpy(c.mac, o->device.mac, sizeof c.mac);
     memcpy(c.ip6, o->device.ip6, sizeof c.ip6);
     device_open(d, &c, &h->sim->now);
@@ -237,7 +253,7 @@ static void open_device(struct node_host *h, const struct node_out *o)
 
 static void device_frame(struct node_host *h, const struct node_out *o)
 {
-    struct device *d = device_by_ref(h, o->party_ref);
+    struct device *d = node_host_device_of(h, o->party_ref);
     if (d)
         device_input(d, o->data);
 }
@@ -338,7 +354,7 @@ static void act(struct node_host *h, const struct node_out *o)
         open_device(h, o);
         break;
     case NODE_DEVICE_CLOSE:
-        d = device_by_ref(h, o->party_ref);
+        d = node_host_device_of(h, o->party_ref);
         if (d)
             device_close(d);
         break;
@@ -346,6 +362,7 @@ static void act(struct node_host *h, const struct node_out *o)
         device_frame(h, o);
         break;
     case NODE_SAVE:
+    case NODE_APPEND:
         save(h, o);
         break;
     case NODE_DELETE:
@@ -368,7 +385,7 @@ static void pump(struct node_host *h)
     do {
         while (node_output(h->node, h->sim->now, &o))
             act(h, &o);
-    } while (feed_devices(h));
+    } while (h->pump ? node_pump_step(h->pump) : feed_devices(h));
     flush_link(h);
     sim_arm(h->sim, &h->timer, node_wake(h->node));
 }
@@ -415,7 +432,7 @@ static void load_files(struct node_host *h)
     for (size_t i = 0; i < NODE_FILES_MAX; i++) {
         const char *why = NULL;
         if (strncmp(h->files[i].name, "party-", 6) == 0 &&
-            node_load_party(h->node, buf_bytes(&h->files[i].data), h->sim->now, &why) != 0)
+            node_load_party(h->node, h->files[i].name, h->sim->now, &why) != 0)
             fprintf(stderr, "# %s: %s: %s\n", h->name, h->files[i].name, why ? why : "?");
     }
 }
@@ -424,14 +441,18 @@ void node_host_start(struct node_host *h)
 {
     if (h->node)
         return;
+    if (h->config.limits.pump && !h->config.no_device)
+        h->pump = node_pump_new(h, h->sim->seed);
     struct node_config c = {.seed = &h->seed,
+                            .plane = h->pump ? node_pump_plane(h->pump) : NULL,
                             .have_hub = h->config.have_hub,
                             .hub = h->config.hub,
                             .no_device = h->config.no_device,
                             .prefer_aes = aead_have_aes(),
                             .unix_s = sim_unix(h->sim),
                             .limits = h->config.limits,
-                            .session_limits = &h->config.session};
+                            .session_limits = &h->config.session,
+                            .disk = {.read = read_back, .arg = h}};
     snprintf(c.name, sizeof c.name, "%s", h->name);
     c.rng = rng_seeded(&h->chance, h->sim->seed ^ ((uint64_t)(h->number + 1) << 32) ^ ++h->starts);
     const struct node_file *hub = node_host_file(h, "hub");
@@ -470,6 +491,8 @@ static void forget_process(struct node_host *h)
     h->net = NULL;
     node_free(h->node);
     h->node = NULL;
+    node_pump_free(h->pump);
+    h->pump = NULL;
 }
 
 void node_host_kill(struct node_host *h)
@@ -500,6 +523,8 @@ void node_host_free(struct node_host *h)
     node_host_kill(h);
     for (size_t i = 0; i < NODE_FILES_MAX; i++)
         buf_done(&h->files[i].data);
+    for (size_t i = 0; i < NODE_DEVICES_MAX; i++)
+        device_done(&h->devices[i]);
     free(h);
 }
 

@@ -32,6 +32,8 @@ struct node_host_config {
     struct session_limits session;
 };
 
+struct node_pump;
+
 struct node_host {
     char name[NET_NAME_CAP];
     uint32_t number; /* in test traffic; below DEVICE_PEERS_MAX */
@@ -44,7 +46,8 @@ struct node_host {
     struct rng_seeded chance;
     uint64_t starts, unix_told;
     struct stream *stream;
-    struct node_net *net; /* sockets; NULL: not running */
+    struct node_net *net;   /* sockets; NULL: not running */
+    struct node_pump *pump; /* NULL: not running, or limits.pump is 0: everything passes through the engine */
     bool stream_up, waiting, asleep;
     char *down_why; /* the link broke while nobody could be told */
     struct hub_address dialled;
@@ -62,6 +65,9 @@ struct node_host {
     char log_lines[NODE_LOG_LINES][256];
     size_t log_count;
     bool print;
+    /* Hears every datagram that comes to one of its sockets, as the link delivered it. */
+    void (*on_datagram)(void *arg, struct node_host *h, const struct net_addr *from, struct bytes datagram);
+    void *datagram_arg;
     void (*on_log)(void *arg, struct node_host *h, const char *line); /* hears every line */
     void *log_arg;
 };
@@ -80,6 +86,8 @@ void node_host_move(struct node_host *h, struct site *to, bool noticed);
 
 /* The device of the party with this network, or NULL; open or not. */
 struct device *node_host_device(struct node_host *h, uint32_t net4);
+/* The open device of the party with this ref, or NULL. */
+struct device *node_host_device_of(struct node_host *h, uint32_t party_ref);
 /* After a scenario made a device send something. */
 void node_host_pump(struct node_host *h);
 uint32_t node_host_ask(struct node_host *h, const char *json);

@@ -6,6 +6,7 @@
 
 #include "crypto/hash.h"
 #include "sim/node_host.h"
+#include "sim/node_pump.h"
 
 #define PEER_STREAMS_MAX  64
 #define PEER_STREAM_STALL (64 * 1024) /* bytes of what must not be dropped that wait for a stalled stream */
@@ -100,6 +101,12 @@ static void on_datagram(void *arg, const struct net_addr *from, uint8_t *p, size
     struct node_host *h = s->net->h;
     if (!h->node || h->asleep || from->family != s->family)
         return;
+    if (h->on_datagram)
+        h->on_datagram(h->datagram_arg, h, from, bytes_of(p, n));
+    if (h->pump && (s->number == NODE_SOCKET_MAIN4 || s->number == NODE_SOCKET_MAIN6)) {
+        node_pump_datagram(h->pump, s->number, from, p, n);
+        return;
+    }
     struct net_addr a = *from;
     node_udp(h->node, s->number, &a, p, n, h->sim->now);
     node_host_pump(h);
@@ -136,17 +143,25 @@ static void open_socket(struct node_net *e, const struct node_out *o)
                     h->sim->now);
 }
 
+int node_net_send(struct node_net *e, uint32_t socket, const struct net_addr *to, struct bytes run,
+                  size_t segment)
+{
+    struct sim_socket *s = socket_of(e, socket);
+    if (!s)
+        return -ENOTCONN;
+    size_t mtu = e->h->host->up.config.mtu ? e->h->host->up.config.mtu : 1500;
+    if (segment + (to->family == 4 ? 28 : 48) > mtu) /* the kernel knows its own line */
+        return -EMSGSIZE;
+    for (size_t at = 0; at < run.n; at += segment)
+        udp_send(s->udp, to, bytes_of(run.p + at, run.n - at < segment ? run.n - at : segment));
+    return 0;
+}
+
 static void send_datagram(struct node_net *e, const struct node_out *o)
 {
-    struct sim_socket *s = socket_of(e, o->socket);
     struct net_addr to = o->to;
-    if (!s)
-        return;
-    uint16_t mtu = e->h->host->up.config.mtu ? e->h->host->up.config.mtu : 1500;
-    if (o->data.n + (o->to.family == 4 ? 28 : 48) > mtu) /* the kernel knows its own line */
-        node_udp_too_big(e->h->node, o->socket, &o->to, o->data.n, e->h->sim->now);
-    else
-        udp_send(s->udp, &to, o->data);
+    if (o->data.n > 0 && node_net_send(e, o->socket, &to, o->data, o->data.n) == -EMSGSIZE)
+        node_udp_too_big(e->h->node, o->socket, &to, o->data.n, e->h->sim->now);
 }
 
 /* ---- Streams between nodes. */

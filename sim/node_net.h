@@ -17,6 +17,10 @@ struct node_net *node_net_new(struct node_host *h);
 void node_net_free(struct node_net *e);
 /* Does what the engine wants of sockets; false: the output is none of these. */
 bool node_net_act(struct node_net *e, const struct node_out *o);
+/* A run of datagrams of `segment` bytes each, the last may be shorter, from one socket: 0, -ENOTCONN, or
+ * -EMSGSIZE, and none of them goes. */
+int node_net_send(struct node_net *e, uint32_t socket, const struct net_addr *to, struct bytes run,
+                  size_t segment);
 /* Tells the engine the host's addresses, and those of the hub. */
 void node_net_tell(struct node_net *e);
 void node_net_hub(struct node_net *e, const struct net_addr *hub, const struct net_addr *other);

@@ -19,6 +19,8 @@ void world_begin(void)
     world = sim_alloc(sizeof *world);
     sim_init(&world->sim, sim_seed(1));
     world->net = net_new(&world->sim);
+    const char *pump = getenv("WARREN_SIM_PUMP");
+    world->pump = !pump || strcmp(pump, "0") != 0;
     struct host *host = host_new(world->net->root, HUB_NAME);
     host_lines(host, &(struct link_config){.delay = 2 * MSEC});
     world->hub = hub_host_new(host, HUB_NAME, NULL);
@@ -188,6 +190,7 @@ struct node_host *machine_at(struct site *where, const char *name, const struct 
     if (c)
         usual = *c;
     usual.limits.direct = world->direct;
+    usual.limits.pump = usual.limits.pump && world->pump;
     if (world->searches_at_will)
         usual.limits.search_sockets = 0;
     struct node_host *n = node_host_new(host, (uint32_t)world->node_count, &usual);

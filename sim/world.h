@@ -14,8 +14,9 @@
  *
  * There is one world at a time (it is the test's whole universe), made and ended by STORY's fixture
  * (scenario.h); a failure prints its seed, and WARREN_SEED repeats it; WARREN_SIM_LOG=1 shows what nodes and
- * hub log. While time passes these are watched: no test frame is delivered twice or out of order, and none
- * from a node that is no member (a second after its removal, at receivers that are at the hub). */
+ * hub log; WARREN_SIM_PUMP=0 leaves the pump out of the nodes. While time passes these are watched: no test
+ * frame is delivered twice or out of order, and none from a node that is no member (a second after its
+ * removal, at receivers that are at the hub). */
 #ifndef WARREN_SIM_WORLD_H
 #define WARREN_SIM_WORLD_H
 
@@ -75,6 +76,7 @@ struct world {
     struct world_path path[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
     uint64_t moves;        /* of all of them, but for the first path of a session */
     bool direct;           /* machines look for direct paths; false: everything stays on the relay */
+    bool pump;             /* nodes move packets by the pump's code; false: all pass through the engine */
     bool searches_at_will; /* as many searches through hard NATs, one behind the other, as there are pairs */
     bool reordering_allowed; /* a scenario whose hub shuffles frames says so */
     char violation[256];

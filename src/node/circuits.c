@@ -21,9 +21,10 @@ const struct node_party *np_by_tag(const struct node *n, uint32_t tag)
 
 static const struct sign_public *member_key(void *arg, uint32_t party, const uint8_t node[NODE_ID_LEN])
 {
-    const struct node_party *np = np_by_tag(arg, party);
-    const struct party_member *m = np ? party_member(np->log, node) : NULL;
-    return m ? &m->key : NULL;
+    const struct node *n = arg;
+    struct sign_public *key = &n->relaying->key;
+    const struct node_party *np = np_by_tag(n, party);
+    return np && party_key(np->log, node, key) == 0 ? key : NULL;
 }
 
 static bool relays_for(void *arg, uint32_t party, uint32_t *bytes_per_s)

@@ -15,15 +15,19 @@
 #include "crypto/rand.h"
 #include "crypto/secret.h"
 #include "io/clock.h"
+#include "io/memory.h"
 #include "io/ws_client.h"
 #include "netdev/privilege.h"
 #include "node/control_server.h"
 #include "node/devices.h"
 #include "node/net_edge.h"
+#include "node/pump_edge.h"
 #include "node/state.h"
 
 #define HUB_PATH        "/api/v1/ws"
 #define WATCH_MS        5000         /* between two looks at the clocks */
+#define SETTLE_FIRST    2            /* of those looks before memory is given back: the start is over then */
+#define SETTLE_EVERY    120          /* between two times */
 #define SLEPT           (3 * SEC)    /* as much sleep breaks connections */
 #define GOODBYE         (500 * MSEC) /* what the farewell to hub and peers may take */
 #define GOODBYE_LOOK_MS 10
@@ -42,6 +46,7 @@ struct daemon {
     bool remember;
     struct devices *devices; /* NULL: --device none */
     struct net_edge *net;
+    struct pump_edge *workers; /* NULL: none */
     struct control_server *control;
     char control_path[PATH_MAX];
     int watch_fd;
@@ -52,6 +57,7 @@ struct daemon {
     bool pumping, again;
     usec_t stop_at; /* 0: not stopping */
     usec_t slept;   /* CLOCK_BOOTTIME less CLOCK_MONOTONIC when last looked at */
+    unsigned looks; /* at the clocks */
 };
 
 static void pump(struct daemon *d);
@@ -83,11 +89,13 @@ static void save(struct daemon *d, const struct node_out *out)
 {
     char name[sizeof out->name];
     snprintf(name, sizeof name, "%s", out->name);
-    int rc = out->kind == NODE_SAVE ? state_save(&d->state, name, out->data) : state_delete(&d->state, name);
+    int rc = out->kind == NODE_SAVE     ? state_save(&d->state, name, out->data)
+             : out->kind == NODE_APPEND ? state_append(&d->state, name, out->at, out->data)
+                                        : state_delete(&d->state, name);
     if (!rc)
         return;
     log_event(LOG_ERROR, "save-failed", "file=%s error=%s", name, strerror(-rc));
-    if (out->kind == NODE_SAVE)
+    if (out->kind != NODE_DELETE)
         node_save_failed(d->node, name, strerror(-rc), clock_now());
 }
 
@@ -131,6 +139,7 @@ static void perform(struct daemon *d, const struct node_out *out)
             devices_write(d->devices, out->party_ref, out->data);
         break;
     case NODE_SAVE:
+    case NODE_APPEND:
     case NODE_DELETE:
         save(d, out);
         break;
@@ -296,6 +305,8 @@ static void on_clocks(uv_timer_t *t)
     usec_t awake = clock_awake(), now = clock_now();
     usec_t slept = usec_since(now, awake), more = usec_since(slept, d->slept);
     d->slept = slept;
+    if (++d->looks % SETTLE_EVERY == SETTLE_FIRST)
+        memory_settle();
     node_clock(d->node, now, clock_unix_s());
     if (more > SLEPT) {
         node_tick(d->node, now);
@@ -424,11 +435,17 @@ static int choose_name(struct daemon *d, const struct node_options *o, struct no
     return 0;
 }
 
-static int load_party(void *arg, const char *name, struct bytes saved)
+static ssize_t read_back(void *arg, const char *name, uint64_t at, uint8_t *p, size_t n)
+{
+    const struct daemon *d = arg;
+    return state_read_at(&d->state, name, at, p, n);
+}
+
+static int load_party(void *arg, const char *name)
 {
     struct daemon *d = arg;
     const char *why = "?";
-    if (node_load_party(d->node, saved, clock_now(), &why))
+    if (node_load_party(d->node, name, clock_now(), &why))
         log_event(LOG_ERROR, "party-not-loaded", "file=%s why=%s", name, why);
     return 0;
 }
@@ -447,6 +464,7 @@ static int make_core(struct daemon *d, const struct node_config *c)
     const struct net_edge_config nc = {.loop = &d->loop,
                                        .node = d->node,
                                        .seed = c->seed,
+                                       .workers = d->workers ? pump_edge_pump(d->workers) : NULL,
                                        .devices = d->devices,
                                        .pump = pump_any,
                                        .arg = d};
@@ -454,14 +472,22 @@ static int make_core(struct daemon *d, const struct node_config *c)
     return d->net ? 0 : -ENOMEM;
 }
 
+/* Which cipher to prefer is measured anew at each start: it is the machine's, not the node's. */
+static void choose_cipher(struct node_config *c)
+{
+    aead_measure(clock_now, &c->speed);
+    c->prefer_aes = aead_prefers_aes(&c->speed);
+    log_event(LOG_INFO, "cipher-measured", "aes_256_gcm_ns=%llu chacha20_poly1305_ns=%llu prefer=%s",
+              (unsigned long long)c->speed.ns[AEAD_AES256GCM],
+              (unsigned long long)c->speed.ns[AEAD_CHACHA20POLY1305],
+              aead_name(c->prefer_aes ? AEAD_AES256GCM : AEAD_CHACHA20POLY1305));
+}
+
 static int make_node(struct daemon *d, const struct node_options *o)
 {
     struct sign_seed seed;
-    struct node_config c = {.no_device = !d->devices,
-                            .prefer_aes = aead_have_aes(),
-                            .rng = rng_system(),
-                            .unix_s = clock_unix_s(),
-                            .limits = o->limits};
+    struct node_config c = {
+        .no_device = !d->devices, .rng = rng_system(), .unix_s = clock_unix_s(), .limits = o->limits};
     char why[STATE_WHY_CAP];
     int rc = choose_name(d, o, &c);
     if (!rc)
@@ -471,6 +497,9 @@ static int make_node(struct daemon *d, const struct node_options *o)
     if (state_identity(&d->state, &c.rng, &seed, why))
         return complain(why);
     c.seed = &seed;
+    c.plane = d->workers ? pump_edge_plane(d->workers) : NULL;
+    c.disk = (struct node_disk){.read = read_back, .arg = d};
+    choose_cipher(&c);
     rc = make_core(d, &c);
     wipe(&seed, sizeof seed);
     if (rc)
@@ -490,7 +519,12 @@ static int make_devices(struct daemon *d, const struct node_options *o)
     if (!privilege_can_make_devices())
         return complain("needs root to make a network device: run with sudo, or use --device none");
     d->devices = devices_new(&d->loop, o->device ? o->device : "", device_frame, d);
-    return d->devices ? 0 : complain("out of memory");
+    d->workers = o->limits.pump ? pump_edge_new(&d->loop, &o->limits) : NULL;
+    if (!d->devices || (o->limits.pump && !d->workers))
+        return complain("out of memory");
+    if (d->workers)
+        devices_use_pump(d->devices, pump_edge_pump(d->workers));
+    return 0;
 }
 
 static int make_edges(struct daemon *d)
@@ -559,6 +593,11 @@ static int begin(struct daemon *d, const struct node_options *o)
         fprintf(stderr, "warren: cannot give up privileges (%s): %s\n", what ? what : "?", strerror(-rc));
         return 1;
     }
+    rc = d->workers ? pump_edge_start(d->workers, d->node, d->devices, pump_any, d) : 0;
+    if (rc) {
+        fprintf(stderr, "warren: cannot start the worker threads: %s (or run with --limit pump=0)\n", strerror(-rc));
+        return 1;
+    }
     node_start(d->node, clock_now());
     pump(d);
     net_edge_look(d->net);
@@ -583,11 +622,13 @@ static void close_handles(struct daemon *d)
 static void end(struct daemon *d)
 {
     close_handles(d);
+    pump_edge_stop(d->workers);
     control_server_free(d->control);
     d->control = NULL;
     net_edge_free(d->net);
     devices_free(d->devices);
     ws_client_free(d->hub);
+    pump_edge_free(d->workers);
     for (int i = 0; i < FREE_TURNS && uv_run(&d->loop, UV_RUN_NOWAIT); i++)
         ;
     uv_loop_close(&d->loop);
@@ -610,6 +651,7 @@ int node_run(const struct node_options *o)
     if (!d)
         return complain("out of memory");
     d->watch_fd = d->state.lock = -1;
+    memory_begin();
     signal(SIGPIPE, SIG_IGN);
     int filtered = privilege_without_io_uring();
     if (filtered < 0)

@@ -4,12 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/log.h"
 #include "wire/data.h"
+#include "wire/eth.h"
+#include "wire/udp_relay.h"
 
+#define QUEUE_LENGTH 1000 /* of the device: what a burst may bring while a worker is elsewhere */
+#define TCP_HEADER   20
 #define FRAME_MAX 65536 /* of the kernel; ours are not longer than the MTU and 18 bytes */
 
 struct device {
@@ -17,6 +22,7 @@ struct device {
     uv_poll_t poll;
     struct netdev dev;
     uint32_t party_ref;
+    bool tap;
 };
 
 struct devices {
@@ -27,6 +33,7 @@ struct devices {
     struct device *list[DEVICES_MAX];
     size_t closing;
     uint64_t dropped;
+    struct pump *pump; /* NULL: the loop reads */
     uint8_t frame[DATA_HEADROOM + FRAME_MAX + DATA_TAILROOM];
 };
 
@@ -70,10 +77,17 @@ static void readable(uv_poll_t *poll, int status, int events)
     }
     if (status) {
         /* Somebody took the device down or away; the descriptor stays quiet until it comes back. */
-        log_event(LOG_WARN, "device-broken", "device=%s error=%s", v->dev.name, strerror(-status));
+        devices_broken(d, ref, -status);
         if (status != -EIO)
             uv_poll_stop(poll);
     }
+}
+
+void devices_broken(struct devices *d, uint32_t party_ref, int error)
+{
+    struct device **slot = slot_of(d, party_ref);
+    if (slot)
+        log_event(LOG_WARN, "device-broken", "device=%s error=%s", (*slot)->dev.name, strerror(error));
 }
 
 bool devices_own(const struct devices *d, const char *name)
@@ -123,6 +137,18 @@ static struct device **free_slot(struct devices *d)
     return NULL;
 }
 
+void devices_use_pump(struct devices *d, struct pump *pump)
+{
+    d->pump = pump;
+}
+
+/* Super-frames no longer than what one run of sealed datagrams carries: then each leaves in one piece. */
+static uint32_t gso_max_size(uint16_t mtu)
+{
+    unsigned around = ETH_HEADER_LEN + DATA_OVERHEAD + UDP_RELAY_HEADER_LEN, headers = IP6_HEADER_LEN + TCP_HEADER;
+    return CORE_RUN_BYTES / (mtu + around) * (mtu - headers);
+}
+
 static void config_of(const struct devices *d, const struct node_device *want, struct netdev_config *c)
 {
     *c = (struct netdev_config){.tap = want->tap,
@@ -130,9 +156,27 @@ static void config_of(const struct devices *d, const struct node_device *want, s
                                 .prefix4 = want->prefix4,
                                 .prefix6 = want->prefix6,
                                 .mtu = want->mtu};
+    if (d->pump) {
+        c->offload = true;
+        c->queues = pump_queues(d->pump);
+        c->gso_max_size = gso_max_size(want->mtu);
+        c->queue_length = QUEUE_LENGTH;
+    }
     memcpy(c->mac, want->mac, sizeof c->mac);
     memcpy(c->ip6, want->ip6, sizeof c->ip6);
     choose_name(d, c->name);
+}
+
+static int to_pump(struct devices *d, const struct device *v)
+{
+    struct pump_device p = {.party_ref = v->party_ref,
+                            .count = v->dev.queue_count < PUMP_QUEUES_MAX ? v->dev.queue_count : PUMP_QUEUES_MAX,
+                            .tap = v->tap,
+                            .vnet_hdr = v->dev.vnet_hdr,
+                            .tso = v->dev.tso,
+                            .uso = v->dev.uso};
+    memcpy(p.fds, v->dev.queues, p.count * sizeof p.fds[0]);
+    return pump_device_add(d->pump, &p);
 }
 
 static int start(struct devices *d, struct device *v, const struct node_device *want,
@@ -148,14 +192,23 @@ static int start(struct devices *d, struct device *v, const struct node_device *
                  netdev_error_text(e), os ? ": " : "", os ? strerror(os) : "");
         return os ? -os : -EIO;
     }
-    int rc = uv_poll_init(d->loop, &v->poll, v->dev.fd);
+    int rc = d->pump ? to_pump(d, v) : 0;
     if (rc) {
+        netdev_close(&v->dev);
+        snprintf(why, DEVICES_WHY_CAP, "cannot hand the network device to the workers: %s", strerror(-rc));
+        return rc;
+    }
+    rc = uv_poll_init(d->loop, &v->poll, v->dev.fd);
+    if (rc) {
+        if (d->pump)
+            pump_device_del(d->pump, v->party_ref);
         netdev_close(&v->dev);
         snprintf(why, DEVICES_WHY_CAP, "cannot watch the network device: %s", uv_strerror(rc));
         return rc;
     }
     v->poll.data = v;
-    uv_poll_start(&v->poll, UV_READABLE, readable);
+    if (!d->pump)
+        uv_poll_start(&v->poll, UV_READABLE, readable);
     return 0;
 }
 
@@ -173,6 +226,7 @@ int devices_open(struct devices *d, uint32_t party_ref, const struct node_device
     }
     v->all = d;
     v->party_ref = party_ref;
+    v->tap = want->tap;
     rc = start(d, v, want, why);
     if (rc) {
         free(v);
@@ -203,6 +257,8 @@ static void close_slot(struct devices *d, struct device **slot)
     *slot = NULL;
     d->closing++;
     uv_poll_stop(&v->poll);
+    if (d->pump)
+        pump_device_del(d->pump, v->party_ref);
     netdev_close(&v->dev);
     uv_close((uv_handle_t *)&v->poll, closed);
 }
@@ -228,7 +284,11 @@ void devices_free(struct devices *d)
 void devices_write(struct devices *d, uint32_t party_ref, struct bytes frame)
 {
     struct device **slot = slot_of(d, party_ref);
-    if (!slot || write((*slot)->dev.fd, frame.p, frame.n) != (ssize_t)frame.n)
+    static const uint8_t plain[NETDEV_VNET_HEADER];
+    struct iovec parts[2] = {{(void *)(uintptr_t)plain, sizeof plain}, {(void *)(uintptr_t)frame.p, frame.n}};
+    bool with = slot && (*slot)->dev.vnet_hdr;
+    size_t n = frame.n + (with ? sizeof plain : 0);
+    if (!slot || writev((*slot)->dev.fd, with ? parts : parts + 1, with ? 2 : 1) != (ssize_t)n)
         d->dropped++;
 }
 

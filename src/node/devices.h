@@ -5,6 +5,7 @@
 
 #include "netdev/netdev.h"
 #include "node/engine.h"
+#include "pump/pump.h"
 
 #define DEVICES_MAX     64
 #define DEVICES_BATCH   64 /* frames read from one device before the others and the hub have their turn */
@@ -18,6 +19,10 @@ typedef void devices_frame_cb(void *arg, uint32_t party_ref, uint8_t *p, size_t 
 
 /* name: of the first device; "" for warren0, warren1 ... */
 struct devices *devices_new(struct uv_loop_s *loop, const char *name, devices_frame_cb *cb, void *arg);
+/* Devices that are opened from now on are read by the pump's workers and not by the loop. The pump outlives the devices. */
+void devices_use_pump(struct devices *d, struct pump *pump);
+/* A worker could not read from it. */
+void devices_broken(struct devices *d, uint32_t party_ref, int error);
 /* Closes all; the memory goes when the loop has turned. */
 void devices_free(struct devices *d);
 /* 0 and the device's name, or a negative errno and why[]: one line that says what to do. */

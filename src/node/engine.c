@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/dataplane_int.h"
 
 uint64_t node_unix(const struct node *n, usec_t now)
 {
@@ -46,13 +46,16 @@ struct node *node_new(const struct node_config *c, usec_t now)
     n->rng = c->rng;
     n->no_device = c->no_device;
     n->prefer_aes = c->prefer_aes;
+    n->speed = c->speed;
+    n->disk = c->disk;
     n->unix_s = c->unix_s;
     n->unix_at = n->started_at = now;
     n->wake = USEC_NEVER;
     memcpy(n->name, c->name, sizeof n->name);
     n->name[sizeof n->name - 1] = '\0';
     ratelimit_init(&n->hellos, n->limits.hellos_per_s, 2 * (uint64_t)n->limits.hellos_per_s, now);
-    if (node_tables(n, c) < 0 || underlay_init(n, now) < 0 || relaying_init(n, now) < 0) {
+    n->data = dataplane_new(c->plane);
+    if ((c->plane && !n->data) || node_tables(n, c) < 0 || underlay_init(n, now) < 0 || relaying_init(n, now) < 0) {
         node_free(n);
         return NULL;
     }
@@ -77,6 +80,7 @@ void node_free(struct node *n)
     map_free(n->by_index);
     link_done(&n->link);
     outputs_done(&n->out);
+    dataplane_free(n->data);
     sign_key_free(n->key);
     free(n);
 }
@@ -209,7 +213,7 @@ void node_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, size_t le
 static void wake_again(struct node *n)
 {
     usec_t wake = usec_min(usec_min(link_wake(n), underlay_wake(n)), requests_wake(n));
-    wake = usec_min(wake, relaying_wake(n));
+    wake = usec_min(wake, usec_min(relaying_wake(n), dataplane_wake(n)));
     for (size_t i = 0; i < n->party_count; i++)
         wake = usec_min(wake, np_wake(n->parties[i]));
     for (size_t i = 0; i < n->peer_slots; i++)
@@ -235,6 +239,7 @@ void node_tick(struct node *n, usec_t now)
             peer_tick(n, n->peers[i], now);
     relaying_tick(n, now);
     requests_tick(n, now);
+    dataplane_tick(n, now);
     peers_pump(n, now);
     wake_again(n);
 }

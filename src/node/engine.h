@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/rng.h"
 #include "base/time.h"
+#include "node/party_file.h"
 #include "party/party.h"
 #include "path/path.h"
 #include "session/session.h"
@@ -20,6 +21,7 @@
 #include "wire/invite.h"
 #include "wire/relay.h"
 #include "wire/signal.h"
+#include "pump/plane.h"
 
 /* The one table of the node's limits and intervals (WARREN_NODE_NAME, --limit NAME=VALUE), as in hub/core.h.
  */
@@ -45,6 +47,8 @@ struct node_limits {
     uint32_t lan_discovery;  /* 1: members on one LAN find each other by mDNS */
     uint32_t relay_for_members; /* 0: 1 lets members of our parties send through this node */
     uint32_t relay_kib_per_s;   /* 1024 for one circuit through this node; 0: no limit */
+    uint32_t pump;              /* 1: worker threads move the packets of devices; 0: the engine's thread does */
+    uint32_t pump_threads;      /* 0: half as many as there are cores, at most 8 */
     uint32_t port;              /* 0: a random one of UDP and TCP for this start */
 };
 void node_limits_default(struct node_limits *l);
@@ -56,19 +60,24 @@ struct node_config {
     char name[NAME_CAP];
     bool have_hub;
     struct hub_address hub;
-    bool no_device; /* --device none: parties are joined without a network device */
-    bool prefer_aes;
+    bool no_device;          /* --device none: parties are joined without a network device */
+    bool prefer_aes;         /* AES-256-GCM where the peer prefers it, too (aead_prefers_aes) */
+    struct aead_speed speed; /* what was measured at the start, for people; all 0: nothing was */
     struct rng rng;
     uint64_t unix_s;
     struct node_limits limits;
     const struct session_limits *session_limits; /* NULL: default */
+    struct plane *plane;                         /* NULL: no workers */
+    struct node_disk disk; /* reads back what NODE_SAVE and NODE_APPEND wrote; read NULL: nothing can be loaded, and logs stay in
+                              memory whole */
 };
 
 struct node;
+/* config->plane: what the workers of a pump read, for as long as the node lives; NULL: there are none, everything passes through the engine. */
 struct node *node_new(const struct node_config *c, usec_t now);
 void node_free(struct node *n);
-/* A saved party: what NODE_SAVE gave. 0, or -EBADMSG with *why a sentence (nothing of it is used). */
-int node_load_party(struct node *n, struct bytes saved, usec_t now, const char **why);
+/* A saved party, by the name of its file. 0, or -EBADMSG with *why a sentence (nothing of it is used). */
+int node_load_party(struct node *n, const char *name, usec_t now, const char **why);
 void node_start(struct node *n, usec_t now);
 void node_clock(struct node *n, usec_t now, uint64_t unix_s);
 
@@ -144,6 +153,12 @@ void node_upnp_mapped(struct node *n, const struct net_addr *outside, uint32_t l
 /* A device of a party (its ref from NODE_DEVICE_OPEN). frame: n bytes at p with DATA_HEADROOM before and
  * DATA_TAILROOM behind. */
 void node_device_frame(struct node *n, uint32_t party_ref, uint8_t *p, size_t len, usec_t now);
+/* What workers of a pump opened but leave to the party's switch: a frame or packet (kind) of the peer. */
+void node_peer_frame(struct node *n, uint32_t peer_ref, uint32_t tag, uint8_t kind, uint8_t *p, size_t len, usec_t now);
+/* A datagram that a worker sealed for the peer, to be sent over one of its ways: a copy, while the way of the moment is in doubt. */
+void node_peer_sealed(struct node *n, uint32_t peer_ref, uint32_t way, const uint8_t *p, size_t len, usec_t now);
+/* The plane has news after a pause (plane_stirred). */
+void node_plane_active(struct node *n, usec_t now);
 /* The answer to NODE_DEVICE_OPEN: its name, or error: a sentence that says what to do. */
 void node_device_opened(struct node *n, uint32_t party_ref, const char *name, const char *error, usec_t now);
 
@@ -162,6 +177,8 @@ enum node_out_kind {
     NODE_DEVICE_FRAME, /* party_ref, data */
     NODE_SAVE,      /* name, data: write atomically, mode 0600, before going on to the next output; on failure
                        node_save_failed */
+    NODE_APPEND,    /* name, at, data: the same for a file that is there: cut or found to be `at` bytes long, then data behind, and
+                       on the disk before going on */
     NODE_DELETE,    /* name */
     NODE_REPLY,     /* request, data (JSON text), final */
     NODE_LOG,       /* level, name = event, data = key=value text */
@@ -193,6 +210,7 @@ struct node_out {
     char name[80]; /* NODE_SAVE: "party-<hex of id>", or "hub" (its address, for hub_address_read); NODE_LOG:
                        event */
     struct bytes data; /* valid until the next call into the node */
+    uint64_t at;       /* NODE_APPEND */
     bool final;
     int level;
     uint32_t socket, stream, lifetime_s;

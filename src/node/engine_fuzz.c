@@ -12,6 +12,7 @@ struct fuzz {
     struct sign_seed seed;
     struct rng_seeded state;
     struct buf saved;
+    char name[80];
     struct sign_key *key;
 };
 
@@ -48,12 +49,25 @@ static void world_make(struct fuzz *w)
     must(party_append(p, buf_bytes(&entry), 0) == PARTY_OK);
     must(party_make_join(&entry, p, &b, secret, "me") == PARTY_OK);
     must(party_append(p, buf_bytes(&entry), 0) == PARTY_OK);
-    struct node_party np = {.log = p, .device_wanted = true};
-    buf_init(&w->saved, PARTY_FILE_MAX);
-    must(np_serialize(&np, &w->saved) == 0);
+    buf_init(&w->saved, PARTY_PIECE_MAX);
+    must(party_file_begin(&w->saved) == 0 &&
+         party_file_settings(&w->saved, &(struct party_settings){.device = true}) == 0);
+    for (uint64_t seq = 0; seq <= party_seq(p); seq++)
+        must(party_file_entry(&w->saved, party_entry(p, seq)) == 0);
+    memcpy(w->name, "party-", 6);
+    hex_put(w->name + 6, bytes_of(party_id(p), PARTY_ID_LEN));
     party_free(p);
     buf_done(&entry);
     sign_key_free(okey);
+}
+
+static ssize_t read_back(void *arg, const char *name, uint64_t at, uint8_t *p, size_t n)
+{
+    const struct fuzz *w = arg;
+    size_t left = at < w->saved.n ? w->saved.n - at : 0;
+    n = n < left ? n : left;
+    memcpy(p, w->saved.p + at, n);
+    return (ssize_t)n;
 }
 
 static void drain(struct node *n, usec_t now)
@@ -86,12 +100,13 @@ static struct node *node_ready(struct fuzz *w, usec_t now)
                             .name = "me",
                             .have_hub = true,
                             .hub = {.host = "h", .port = 443},
-                            .unix_s = 1800000000};
+                            .unix_s = 1800000000,
+                            .disk = {.read = read_back, .arg = w}};
     const char *why;
     node_limits_default(&c.limits);
     c.rng = rng_seeded(&w->state, 7);
     struct node *n = node_new(&c, now);
-    must(n && node_load_party(n, buf_bytes(&w->saved), now, &why) == 0);
+    must(n && node_load_party(n, w->name, now, &why) == 0);
     node_start(n, now);
     drain(n, now);
     node_hub_up(n, w->state.s[0] ? (const uint8_t[32]){1} : (const uint8_t[32]){2}, now);

@@ -90,7 +90,8 @@ struct lab {
     bool (*tamper)(struct lab *l, int host, struct buf *m, bool binary);
     /* The same for what nodes send. */
     bool (*tamper_up)(struct lab *l, int host, struct buf *m, bool binary);
-    int counted; /* for the test's own use */
+    int counted;             /* for the test's own use */
+    struct aead_speed speed; /* of hosts that are started from now on */
 };
 
 static inline struct hub_address lab_hub_address(int hub)
@@ -165,6 +166,26 @@ static inline void lab_free(struct lab *l)
 
 /* ---- A host's life. */
 
+static inline struct lab_file *host_file(struct host *h, const char *name)
+{
+    for (int f = 0; f < LAB_FILES; f++)
+        if (strcmp(h->files[f].name, name) == 0)
+            return &h->files[f];
+    return NULL;
+}
+
+static inline ssize_t host_read_back(void *arg, const char *name, uint64_t at, uint8_t *p, size_t n)
+{
+    const struct lab_file *f = host_file(arg, name);
+    if (!f)
+        return -ENOENT;
+    size_t left = at < f->bytes.n ? f->bytes.n - at : 0;
+    n = n < left ? n : left;
+    if (n > 0)
+        memcpy(p, f->bytes.p + at, n);
+    return (ssize_t)n;
+}
+
 static inline struct node_config host_config(struct lab *l, int i)
 {
     struct host *h = &l->hosts[i];
@@ -172,6 +193,10 @@ static inline struct node_config host_config(struct lab *l, int i)
     snprintf(c.name, sizeof c.name, "%s", h->name);
     c.rng = rng_seeded(&h->seeded, 0x1234 + (uint64_t)i + l->now);
     c.unix_s = LAB_UNIX + l->now / SEC;
+    c.disk = (struct node_disk){.read = host_read_back, .arg = h};
+    c.speed = l->speed;
+    c.prefer_aes =
+        l->speed.ns[AEAD_AES256GCM] > 0 && aead_prefers_aes(&l->speed); /* not this machine's word */
     return c;
 }
 
@@ -183,7 +208,8 @@ static inline void host_boot(struct lab *l, int i, const struct node_config *c)
     assert_non_null(h->n);
     for (int f = 0; f < LAB_FILES; f++)
         if (strncmp(h->files[f].name, "party-", 6) == 0)
-            assert_int_equal(node_load_party(h->n, buf_bytes(&h->files[f].bytes), l->now, &why), 0);
+            if (node_load_party(h->n, h->files[f].name, l->now, &why) != 0)
+                fail_msg("%s: %s", h->files[f].name, why);
     node_start(h->n, l->now);
 }
 
@@ -267,14 +293,6 @@ static inline void host_device_open(struct lab *l, struct host *h, const struct 
     fail_msg("too many devices");
 }
 
-static inline struct lab_file *host_file(struct host *h, const char *name)
-{
-    for (int f = 0; f < LAB_FILES; f++)
-        if (strcmp(h->files[f].name, name) == 0)
-            return &h->files[f];
-    return NULL;
-}
-
 static inline void host_save(struct lab *l, struct host *h, const struct node_out *out)
 {
     char name[80];
@@ -288,7 +306,8 @@ static inline void host_save(struct lab *l, struct host *h, const struct node_ou
         f = host_file(h, "");
     assert_non_null(f);
     memcpy(f->name, name, sizeof f->name);
-    buf_clear(&f->bytes);
+    assert_true(out->kind == NODE_SAVE || f->bytes.n >= out->at);
+    f->bytes.n = out->kind == NODE_SAVE ? 0 : out->at;
     assert_int_equal(buf_add(&f->bytes, out->data), 0);
     h->saves++;
 }
@@ -339,6 +358,7 @@ static inline void host_do(struct lab *l, struct host *h, const struct node_out 
         memcpy(f->p, out->data.p, out->data.n);
         break;
     case NODE_SAVE:
+    case NODE_APPEND:
         host_save(l, h, out);
         break;
     case NODE_DELETE:

@@ -15,6 +15,7 @@
 #include "crypto/hash.h"
 #include "crypto/secret.h"
 #include "node/engine.h"
+#include "node/party_file.h"
 
 /* Bounds that nobody needs to change. */
 #define HUB_PROTOCOL  1          /* the version in the hub's challenge */
@@ -337,6 +338,20 @@ struct stranger {
     uint8_t id[NODE_ID_LEN];
     uint32_t relay;
 };
+/* What is on the disk of a party (saving.c). */
+struct np_file {
+    struct node_disk disk;
+    uint64_t size, entries; /* bytes that are good; entries among them */
+    struct party_settings settings;
+};
+/* The piece that the edge is writing. */
+#define SAVE_PIECE_ENTRIES 64
+struct saving {
+    uint32_t party_ref; /* 0: none */
+    size_t size, entries;
+    uint64_t at[SAVE_PIECE_ENTRIES]; /* of the entries in the file */
+    struct party_settings settings;
+};
 struct node_party {
     uint32_t ref;
     enum np_state state;
@@ -344,6 +359,7 @@ struct node_party {
     uint8_t id[PARTY_ID_LEN];
     uint32_t tag;
     struct party *log; /* NULL: joining, nothing came yet */
+    struct np_file file;
     struct vnet *vnet;
     enum dev_state dev;
     struct node_device dev_config;
@@ -450,11 +466,14 @@ struct node {
     char name[NAME_CAP];
     struct rng rng;
     bool no_device, prefer_aes, started, stopping;
+    struct aead_speed speed;
     uint64_t unix_s;
     usec_t unix_at, started_at;
     usec_t wake; /* no later than the next deadline */
     struct link link;
     struct outputs out;
+    struct node_disk disk;
+    struct saving saving;
     struct node_party *parties[PARTIES_CAP];
     size_t party_count;
     uint32_t next_party_ref;
@@ -474,6 +493,7 @@ struct node {
     uint32_t in_way;           /* the way of the bytes that are judged now; 0: none or unknown */
     struct underlay *underlay; /* underlay.c: sockets, addresses, what the NAT does */
     struct relaying *relaying; /* circuits.c */
+    struct dataplane *data;    /* dataplane.c; NULL: no workers */
     struct node_moves moves;
     uint8_t scratch[DATA_OVERHEAD + VNET_FRAME_MAX];
 };
@@ -491,6 +511,16 @@ void out_log(struct node *n, enum log_level level, const char *event, const char
 bool out_device_open(struct node *n, const struct node_party *np); /* false: no memory to say it with */
 void out_device_close(struct node *n, uint32_t party_ref);
 void out_delete(struct node *n, const char *name);
+void replies_spoil(struct node *n, uint32_t party_ref, const char *why);
+
+/* saving.c */
+bool out_save(struct node *n, usec_t now, struct node_out *out);
+void np_file_name(char out[80], const struct node_party *np);
+bool np_file_id(uint8_t id[PARTY_ID_LEN], const char *name); /* false: no name of a party's file */
+/* The first entry of np that was not is in its file now, at `at`. */
+void np_entry_saved(struct node_party *np, uint64_t at);
+/* np->log and np->file from the file of its name. 0, or -EBADMSG and *why; np is to be freed then. */
+int np_file_load(struct node *n, struct node_party *np, const char **why);
 /* Room for a whole hub message; NULL when the devices do not keep up. */
 uint8_t *out_arena(struct node *n, size_t len);
 void out_frame(struct node *n, uint32_t party_ref, const uint8_t *p, size_t len); /* p: inside the arena */
@@ -670,8 +700,8 @@ struct node_peer *peer_need(struct node *n, const uint8_t id[NODE_ID_LEN], usec_
  * speaking. */
 void peer_doom(struct node *n, struct node_peer *p);
 void peers_free(struct node *n);
-/* Whether any party of ours (other than `but`) has it; its key is written to *key where wanted. */
-bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], const struct sign_public **key);
+/* Whether any party of ours has it; its key is written to *key where wanted, and then has to be readable, too. */
+bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], struct sign_public *key);
 bool peer_eager(const struct node *n, const uint8_t id[NODE_ID_LEN]);
 /* The hub shows it in np (bit). */
 void peer_online(struct node *n, struct node_peer *p, const struct node_party *np, uint32_t relay,
@@ -701,6 +731,8 @@ void peer_tick(struct node *n, struct node_peer *p, usec_t now);
 void peer_traffic(const struct node_peer *p, struct peer_totals *t);
 
 /* handshakes.c */
+/* What a peer sealed for a party, opened: to its switch. */
+void payload_input(struct node *n, struct node_peer *p, const struct session_in *in, usec_t now);
 void session_drop_slot(struct node *n, struct peer_session **slot);
 void peer_start(struct node *n, struct node_peer *p, const struct origin *via, usec_t now);
 void peer_retry_later(struct node *n, struct node_peer *p, usec_t now);
@@ -732,8 +764,6 @@ void np_device_wish(struct node *n, struct node_party *np, usec_t now);
 void np_device_open(struct node *n, struct node_party *np, uint16_t host, usec_t now);
 void np_device_close(struct node *n, struct node_party *np);
 bool np_device_settled(const struct node *n, const struct node_party *np);
-int np_serialize(const struct node_party *np, struct buf *out);
-void np_file_name(char out[80], const struct node_party *np);
 usec_t np_wake(const struct node_party *np);
 void np_tick(struct node *n, struct node_party *np, usec_t now);
 void alert_raise(struct node *n, const struct node_party *np, const char *code, const char *source,
@@ -822,6 +852,7 @@ json_t *status_json(const struct node *n, usec_t now);
 json_t *peers_json(const struct node *n, const struct node_party *np, usec_t now);
 json_t *alerts_json(const struct node *n);
 json_t *hub_json(const struct node *n);
+json_t *ciphers_json(const struct node *n);
 json_t *ms_json(usec_t t); /* null for 0 */
 json_t *
 text_json(const char *s); /* never NULL: what was cut inside a letter loses it, what is no text becomes "?" */

@@ -290,6 +290,8 @@ static void test_bad_arguments(void **state)
         {"{\"cmd\":\"party-create\",\"name\":\"x\",\"net\":\"8.8.0.0/16\"}", "bad_request"},
         {"{\"cmd\":\"party-create\",\"name\":\"x\",\"net\":\"10.1.0.0/24\"}", "bad_request"},
         {"{\"cmd\":\"party-create\",\"name\":\"x\",\"net\":\"10.1.0.0/16 \"}", "bad_request"},
+        {"{\"cmd\":\"party-create\",\"name\":\"x\",\"ciphers\":0}", "bad_request"},
+        {"{\"cmd\":\"party-create\",\"name\":\"x\",\"ciphers\":4}", "bad_request"},
         {"{\"cmd\":\"party-create\",\"name\":\"lan\"}", "name_taken"},
         {"{\"cmd\":\"invite\",\"party\":\"nowhere\"}", "no_party"},
         {"{\"cmd\":\"kick\"}", "bad_request"},
@@ -501,33 +503,45 @@ static void test_saved_files_that_are_bad(void **state)
             f = &l->hosts[0].files[i];
     assert_non_null(f);
     struct node_config c = host_config(l, 0);
-    for (size_t cut = 0; cut < f->bytes.n; cut += cut < 16 ? 1 : 97) {
-        struct node *n = node_new(&c, l->now);
-        const char *why = NULL;
-        int rc = node_load_party(n, bytes_of(f->bytes.p, cut), l->now, &why);
-        if (rc == 0) { /* cut between two entries: a shorter log, which the hub will make whole */
-            assert_int_equal(n->party_count, 1);
-        } else {
-            assert_int_equal(rc, -EBADMSG);
-            assert_non_null(why);
-            assert_int_equal(n->party_count, 0);
-        }
-        node_free(n);
-    }
-    for (size_t at = 0; at < f->bytes.n; at += at < 64 ? 1 : 211) {
-        if (at >= 4 && at < 7)
-            continue; /* flags and MTU are settings, not signed */
-        struct node *n = node_new(&c, l->now);
-        const char *why = NULL;
-        f->bytes.p[at] ^= 0x10;
-        assert_int_equal(node_load_party(n, buf_bytes(&f->bytes), l->now, &why), -EBADMSG);
-        f->bytes.p[at] ^= 0x10;
-        node_free(n);
-    }
-    struct node *n = node_new(&c, l->now);
+    size_t whole = f->bytes.n, loaded = 0;
     const char *why = NULL;
-    assert_int_equal(node_load_party(n, buf_bytes(&f->bytes), l->now, &why), 0);
-    assert_int_equal(node_load_party(n, buf_bytes(&f->bytes), l->now, &why), -EBADMSG); /* twice */
+    /* Cut anywhere: a shorter log, which the hub will make whole, or nothing while this node is not in it. */
+    for (size_t cut = 0; cut < whole; cut += cut < 32 ? 1 : 97) {
+        f->bytes.n = cut;
+        struct node *n = node_new(&c, l->now);
+        int rc = node_load_party(n, f->name, l->now, &why);
+        loaded += rc == 0;
+        assert_int_equal(n->party_count, rc == 0);
+        assert_true(rc == 0 || rc == -EBADMSG);
+        assert_non_null(why);
+        node_free(n);
+    }
+    assert_true(loaded > 100);
+    f->bytes.n = whole;
+    /* A bit flipped anywhere: what stands before is good. */
+    loaded = 0;
+    for (size_t at = 0; at < whole; at += at < 64 ? 1 : 211) {
+        struct node *n = node_new(&c, l->now);
+        f->bytes.p[at] ^= 0x10;
+        if (node_load_party(n, f->name, l->now, &why) == 0) {
+            loaded++;
+            assert_true(party_seq(n->parties[0]->log) < 2);
+        }
+        f->bytes.p[at] ^= 0x10;
+        node_free(n);
+    }
+    assert_true(loaded > 50);
+    struct node *n = node_new(&c, l->now);
+    char name[sizeof f->name];
+    memcpy(name, f->name, sizeof name);
+    assert_int_equal(node_load_party(n, name, l->now, &why), 0);
+    assert_int_equal(party_seq(n->parties[0]->log), 2);
+    assert_int_equal(node_load_party(n, name, l->now, &why), -EBADMSG); /* twice */
+    node_free(n);
+    n = node_new(&c, l->now);
+    f->name[6] = f->name[6] == '0' ? '1' : '0'; /* another party's name */
+    assert_int_equal(node_load_party(n, f->name, l->now, &why), -EBADMSG);
+    assert_int_equal(node_load_party(n, "party-00", l->now, &why), -EBADMSG);
     node_free(n);
     lab_free(l);
 }

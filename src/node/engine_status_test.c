@@ -114,6 +114,13 @@ static void test_party_log(void **state)
     }
     assert_string_equal(field(json_array_get(list, 3), "name"), "benny");
     assert_string_equal(field(json_array_get(list, 4), "role"), "guest");
+    /* Not what the disk says now, but what it said when it was judged. */
+    char name[80];
+    np_file_name(name, l->hosts[0].n->parties[0]);
+    uint8_t *on_disk = host_file(&l->hosts[0], name)->bytes.p;
+    on_disk[200] ^= 1;
+    ask_fails(l, 0, "unreadable", "{\"cmd\":\"party-log\"}");
+    on_disk[200] ^= 1;
     o = ask_ok(l, 0, "{\"cmd\":\"party-log\",\"since\":3,\"limit\":1}");
     assert_int_equal(json_array_size(json_object_get(o, "entries")), 1);
     assert_true(json_is_true(json_object_get(o, "more")));
@@ -336,7 +343,9 @@ static void test_limits(void **state)
         snprintf(text, sizeof text, "%u", value);
         assert_int_equal(node_limit_set(&l, name, text), 0);
     }
-    assert_int_equal(rows, 20);
+    assert_int_equal(rows, 22);
+    assert_int_equal(l.pump, 1);
+    assert_int_equal(l.pump_threads, 0);
     assert_int_equal(l.direct, 1);
     assert_int_equal(l.relay_for_members, 0);
     assert_int_equal(node_limit_set(&l, "mtu", "1400"), 0);
@@ -397,6 +406,49 @@ static void test_ring(void **state)
     ring_done(&r);
 }
 
+/* The policy of the party, then what both machines do well. */
+static void test_ciphers(void **state)
+{
+    static const struct {
+        int policy;
+        uint64_t speed[2][AEAD_ALG_COUNT];
+        const char *want, *prefers; /* the pair, and ben */
+    } rows[] = {
+        {3, {{300, 900}, {400, 500}}, "aes-256-gcm", "aes-256-gcm"},
+        {3, {{300, 900}, {9000, 3000}}, "chacha20-poly1305", "chacha20-poly1305"},
+        {3, {{9000, 3000}, {300, 900}}, "chacha20-poly1305", "aes-256-gcm"},
+        {2, {{300, 900}, {300, 900}}, "chacha20-poly1305", "aes-256-gcm"},
+        {1, {{9000, 3000}, {9000, 3000}}, "aes-256-gcm", "chacha20-poly1305"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct lab *l = lab_new(97 + i);
+        char rq[INVITE_TEXT_MAX + 64], invite[INVITE_TEXT_MAX + 1];
+        memcpy(l->speed.ns, rows[i].speed[0], sizeof l->speed.ns);
+        host_up(l, 0, 0);
+        snprintf(rq, sizeof rq, "{\"cmd\":\"party-create\",\"name\":\"lan\",\"ciphers\":%d}", rows[i].policy);
+        ask_ok(l, 0, rq);
+        lab_invite(l, 0, "", invite);
+        memcpy(l->speed.ns, rows[i].speed[1], sizeof l->speed.ns);
+        host_up(l, 1, -1);
+        ask_ok(l, 1, join_request(rq, invite));
+        lab_run(l, 4 * SEC);
+        assert_string_equal(field(status_peer(l, 0, "ben"), "cipher"), rows[i].want);
+        assert_string_equal(field(status_peer(l, 1, "anna"), "cipher"), rows[i].want);
+        static const char *const asked[] = {"status", "netcheck", "debug-dump"};
+        for (size_t k = 0; k < 3; k++) {
+            snprintf(rq, sizeof rq, "{\"cmd\":\"%s\"}", asked[k]);
+            const json_t *o = ask_ok(l, 1, rq), *c, *ns;
+            c = json_object_get(k == 2 ? json_object_get(o, "status") : o, "ciphers");
+            ns = json_object_get(c, "ns_per_packet");
+            assert_string_equal(field(c, "prefer"), rows[i].prefers);
+            assert_int_equal(json_integer_value(json_object_get(ns, "aes-256-gcm")), rows[i].speed[1][0]);
+            assert_int_equal(json_integer_value(json_object_get(ns, "chacha20-poly1305")),
+                             rows[i].speed[1][1]);
+        }
+        lab_free(l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_debug_dump_has_no_secrets),
         cmocka_unit_test(test_ip6_text),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_ciphers),
         cmocka_unit_test(test_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

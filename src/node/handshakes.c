@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/engine_int.h"
+#include "pump/offload.h"
 #include "wire/resume.h"
 
 static uint8_t ciphers_common(const struct node *n, const uint8_t id[NODE_ID_LEN])
@@ -30,7 +31,7 @@ static uint32_t index_fresh(const struct node *n)
 static struct peer_session *session_make(struct node *n, struct node_peer *p, bool ours,
                                          const struct origin *via)
 {
-    const struct sign_public *key;
+    struct sign_public key;
     struct hs_head heads[HS_HEADS_MAX];
     if (!peer_common(n, p->id, &key))
         return NULL;
@@ -38,7 +39,7 @@ static struct peer_session *session_make(struct node *n, struct node_peer *p, bo
     if (!ps)
         return NULL;
     struct session_config c = {
-        .key = n->key, .peer_public = key, .index = index_fresh(n), .prefer_aes = n->prefer_aes};
+        .key = n->key, .peer_public = &key, .index = index_fresh(n), .prefer_aes = n->prefer_aes};
     memcpy(c.self, n->id, NODE_ID_LEN);
     memcpy(c.peer, p->id, NODE_ID_LEN);
     c.ciphers = ciphers_common(n, p->id);
@@ -373,13 +374,17 @@ static uint32_t receiver_of(int type, struct bytes in)
     return rd_ok(&r) ? index : 0;
 }
 
-static void payload_input(struct node *n, struct node_peer *p, const struct session_in *in, usec_t now)
+void payload_input(struct node *n, struct node_peer *p, const struct session_in *in, usec_t now)
 {
     for (size_t i = 0; i < n->party_count; i++) {
         struct node_party *np = n->parties[i];
         if (np->tag != in->party || np->state != NP_ACTIVE || !np->vnet)
             continue;
         if ((in->kind == INNER_FRAME) != (party_mode(np->log) == MODE_TAP)) {
+            count(n, COUNT_WRONG_KIND);
+            return;
+        }
+        if (in->flags & INNER_PARTIAL && checksum_complete(in->p, in->n, in->kind == INNER_FRAME) < 0) {
             count(n, COUNT_WRONG_KIND);
             return;
         }
@@ -420,6 +425,16 @@ static void way_discovered(struct node *n, struct node_peer *p, const struct ori
         way_prove(n, p, w, now);
 }
 
+static void path_brought(struct node_peer *p, uint32_t id, uint8_t kind, usec_t now)
+{
+    if (!inner_is_payload(kind) && kind != INNER_CELL) {
+        paths_heard(p->paths, id, now);
+        return;
+    }
+    paths_received(p->paths, id, now);
+    paths_carried(p->paths, id, now);
+}
+
 static void session_bytes(struct node *n, struct peer_session *ps, const struct datagram *d, usec_t now)
 {
     struct session_in got = {0};
@@ -443,7 +458,7 @@ static void session_bytes(struct node *n, struct peer_session *ps, const struct 
             ps->via = d->from;
         streams_claim(n, &d->from, p, now);
         if (w && w->proven && p->paths && d->type == WIRE_DATA)
-            paths_received(p->paths, id, now);
+            path_brought(p, id, got.kind, now);
         else if (!w && d->type == WIRE_DATA && ps == p->cur)
             way_discovered(n, p, &d->from, now);
     }

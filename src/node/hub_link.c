@@ -6,6 +6,11 @@
 
 #include "node/underlay_int.h"
 
+/* A message of frames fills one TLS record with its header (io/ws_client.h): the hub then hands it on whole
+ * as it was decrypted. A frame of the largest size alone may be longer. */
+#define RECORD    16376
+#define FRAME_MAX (RELAY_HEADER_LEN + RELAY_PAYLOAD_MAX)
+
 int link_init(struct node *n, const struct node_config *c)
 {
     struct link *l = &n->link;
@@ -234,14 +239,14 @@ bool node_hub_waiting(const struct node *n)
     return l->state >= LINK_CHALLENGE && (l->texts || l->control.n > 0 || l->data.used > 0);
 }
 
-/* Whole frames from the front of the control queue. */
+/* Whole frames from the front of the control queue, one at least. */
 static size_t control_take(struct buf *control, struct buf *out)
 {
     size_t total = 0;
     while (total < control->n) {
         const uint8_t *h = control->p + total;
         size_t n = RELAY_HEADER_LEN + ((size_t)h[2] << 8 | h[3]);
-        if (total + n > RELAY_MESSAGE_MAX)
+        if (total > 0 && total + n > RECORD)
             break;
         total += n;
     }
@@ -275,8 +280,8 @@ bool node_hub_take(struct node *n, struct buf *out, bool *binary, usec_t now)
     }
     *binary = true;
     size_t took = control_take(&l->control, out);
-    if (took < RELAY_MESSAGE_MAX && l->control.n == 0)
-        took += ring_take(&l->data, out, RELAY_MESSAGE_MAX - took);
+    if (l->control.n == 0 && took < RECORD)
+        took += ring_take(&l->data, out, took > 0 ? RECORD - took : FRAME_MAX);
     return took > 0;
 }
 

@@ -119,7 +119,8 @@ static void create_begin(struct node *n, struct request *r, usec_t now)
     struct party_genesis_args args = {.name = r->change.name,
                                       .owner_name = n->name,
                                       .mode = r->mode,
-                                      .net4 = r->net4 ? r->net4 : net4_pick(n)};
+                                      .net4 = r->net4 ? r->net4 : net4_pick(n),
+                                      .ciphers = r->change.policy.ciphers};
     enum party_verdict v = PARTY_NO_MEMORY;
     struct party *log = NULL;
     struct node_party *np = NULL;
@@ -332,7 +333,9 @@ void cmd_create(struct node *n, uint32_t id, const json_t *rq, usec_t now)
 {
     enum party_mode mode;
     uint32_t net4;
-    if (!create_args(n, id, rq, &mode, &net4))
+    json_int_t ciphers; /* 0: all */
+    if (!create_args(n, id, rq, &mode, &net4) ||
+        !arg_number(n, id, rq, "ciphers", (json_int_t[]){1, (1 << AEAD_ALG_COUNT) - 1, 0}, &ciphers))
         return;
     const char *name = arg_text(rq, "name");
     for (size_t i = 0; i < n->party_count; i++) {
@@ -358,6 +361,7 @@ void cmd_create(struct node *n, uint32_t id, const json_t *rq, usec_t now)
     snprintf(r->change.name, sizeof r->change.name, "%s", name);
     r->mode = mode;
     r->net4 = net4;
+    r->change.policy.ciphers = (uint8_t)ciphers;
     link_try_now(n, now);
     create_go_on(n, r, now);
 }

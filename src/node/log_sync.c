@@ -81,8 +81,17 @@ uint32_t log_append_send(struct node *n, const uint8_t *party, struct bytes entr
 static void heal_next(struct node *n, struct node_party *np, usec_t now)
 {
     struct log_heal *h = &np->heal;
+    uint8_t room[ENTRY_MAX];
+    struct bytes entry;
     h->again = USEC_NEVER;
-    h->ref = log_append_send(n, np->id, party_entry(np->log, h->next), h->create, now);
+    if (party_entry_read(np->log, h->next, room, &entry) == 0) {
+        h->ref = log_append_send(n, np->id, entry, h->create, now);
+        return;
+    }
+    /* What our own disk does not give back we cannot give to the hub. */
+    h->running = false;
+    out_log(n, LOG_ERROR, "hub-not-repaired", "party=\"%s\" code=%s", party_name(np->log),
+            party_verdict_name(PARTY_UNREADABLE));
 }
 
 void heal_begin(struct node *n, struct node_party *np, uint64_t from, usec_t now)

@@ -138,6 +138,24 @@ static void put_body(json_t *o, const struct entry *e)
 
 #define PARTY_LOG_MAX 1000 /* entries in one answer */
 
+/* NULL: it cannot be read; e is scratch. */
+static json_t *log_entry_json(const struct party *log, uint64_t seq, struct entry *e)
+{
+    uint8_t room[ENTRY_MAX], hash[ENTRY_HASH_LEN];
+    struct bytes entry;
+    if (party_entry_read(log, seq, room, &entry) < 0 || entry_read(e, entry) < 0)
+        return NULL;
+    entry_hash(hash, e);
+    if (memcmp(hash, party_hash_at(log, seq), sizeof hash) != 0)
+        return NULL; /* the disk says something else than it did */
+    json_t *o = json_pack("{s:I, s:s, s:I}", "seq", (json_int_t)seq, "type", entry_name(e->type), "time",
+                          (json_int_t)e->time);
+    put_id(o, "author", e->author);
+    put_hex(o, "hash", hash);
+    put_body(o, e);
+    return o;
+}
+
 void cmd_party_log(struct node *n, uint32_t id, const json_t *rq, usec_t now)
 {
     json_int_t since, limit;
@@ -146,19 +164,21 @@ void cmd_party_log(struct node *n, uint32_t id, const json_t *rq, usec_t now)
         !arg_number(n, id, rq, "limit", (json_int_t[]){1, PARTY_LOG_MAX, PARTY_LOG_MAX}, &limit))
         return;
     struct entry *e = malloc(sizeof *e);
-    json_t *list = json_array();
+    json_t *list = json_array(), *o = NULL;
     uint64_t seq = (uint64_t)since, end = party_seq(np->log);
     for (; e && seq <= end && seq - (uint64_t)since < (uint64_t)limit; seq++) {
-        if (entry_read(e, party_entry(np->log, seq)) < 0)
+        o = log_entry_json(np->log, seq, e);
+        if (!o)
             break;
-        json_t *o = json_pack("{s:I, s:s, s:I}", "seq", (json_int_t)seq, "type", entry_name(e->type), "time",
-                              (json_int_t)e->time);
-        put_id(o, "author", e->author);
-        put_hex(o, "hash", party_hash_at(np->log, seq));
-        put_body(o, e);
         json_array_append_new(list, o);
     }
+    bool failed = e && !o && (uint64_t)since <= end;
     free(e);
+    if (failed) {
+        json_decref(list);
+        reply_error(n, id, party_verdict_name(PARTY_UNREADABLE), "%s", party_verdict_text(PARTY_UNREADABLE));
+        return;
+    }
     reply_ok(n, id,
              json_pack("{s:s, s:o, s:b}", "party", party_name(np->log), "entries", list, "more", seq <= end),
              0);
@@ -215,11 +235,12 @@ static json_t *dump_peer(const struct node_peer *p, usec_t now)
         if (!all[i])
             continue;
         session_info(all[i]->s, &info);
-        json_object_set_new(
-            o, slots[i],
-            json_pack("{s:i, s:b, s:I, s:I, s:I, s:I}", "state", (int)session_state(all[i]->s), "initiator",
-                      info.initiator, "epoch", (json_int_t)info.epoch, "rekeys", (json_int_t)info.rekeys,
-                      "tx_packets", (json_int_t)info.tx_packets, "rx_packets", (json_int_t)info.rx_packets));
+        json_object_set_new(o, slots[i],
+                            json_pack("{s:i, s:b, s:s, s:I, s:I, s:I, s:I}", "state",
+                                      (int)session_state(all[i]->s), "initiator", info.initiator, "cipher",
+                                      aead_name(info.cipher), "epoch", (json_int_t)info.epoch, "rekeys",
+                                      (json_int_t)info.rekeys, "tx_packets", (json_int_t)info.tx_packets,
+                                      "rx_packets", (json_int_t)info.rx_packets));
     }
     return o;
 }

@@ -49,7 +49,10 @@ int message_log_get(struct node *n, struct node_peer *p, const struct node_party
 static bool entry_send(struct node *n, struct peer_session *ps, const struct node_party *np, uint64_t seq,
                        usec_t now)
 {
-    struct bytes entry = party_entry(np->log, seq);
+    uint8_t room[ENTRY_MAX];
+    struct bytes entry;
+    if (party_entry_read(np->log, seq, room, &entry) < 0)
+        return false;
     for (size_t at = 0; at < entry.n; at += LOG_PART_MAX) {
         uint8_t out[PARTY_ID_LEN + 12 + LOG_PART_MAX];
         struct wr w = wr_of(out, sizeof out);

@@ -2,7 +2,7 @@
  * may be scraped. */
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/dataplane_int.h"
 
 /* ---- Moves. */
 
@@ -346,5 +346,6 @@ int metrics_text(const struct node *n, struct buf *out)
                    counter_name((enum node_counter)c), counter_name((enum node_counter)c),
                    (unsigned long long)n->counts[c]);
     put_drops(n, out);
+    dataplane_metrics(n, out);
     return 0;
 }

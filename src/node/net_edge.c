@@ -19,6 +19,7 @@ struct net_socket {
     struct net_edge *edge;
     uint32_t number; /* 0: free */
     uint8_t family;
+    bool pumped;     /* workers receive from it */
     struct udp *udp; /* one of the two */
     struct mdns_socket *mdns;
 };
@@ -57,6 +58,8 @@ static void socket_close(struct net_edge *e, struct net_socket *s)
 {
     if (!s)
         return;
+    if (s->udp && s->pumped)
+        pump_socket_del(e->c.workers, s->number);
     udp_close(s->udp);
     mdns_socket_close(s->mdns);
     *s = (struct net_socket){0};
@@ -115,6 +118,9 @@ static int open_udp(struct net_edge *e, struct net_socket *s, uint16_t wish)
         flags |= UDP_DONT_FRAGMENT;
     if (!wish && is_main(s->number))
         at.port = common_port(e);
+    s->pumped = e->c.workers && is_main(s->number);
+    if (s->pumped)
+        flags |= UDP_SEND_ONLY;
     int rc = udp_open(&s->udp, e->c.loop, &at, flags, &ops, s);
     if (rc && at.port) {
         if (wish)
@@ -122,6 +128,12 @@ static int open_udp(struct net_edge *e, struct net_socket *s, uint16_t wish)
                       strerror(-rc));
         at.port = 0;
         rc = udp_open(&s->udp, e->c.loop, &at, flags, &ops, s);
+    }
+    if (rc == 0 && s->pumped)
+        rc = pump_socket_add(e->c.workers, s->number, s->family, udp_fd(s->udp));
+    if (rc < 0 && s->udp) {
+        udp_close(s->udp);
+        s->udp = NULL;
     }
     return rc;
 }
@@ -242,6 +254,8 @@ void net_edge_free(struct net_edge *e)
         return;
     for (size_t i = 0; i < NODE_SOCKETS_MAX; i++)
         if (e->sockets[i].number) {
+            if (e->sockets[i].pumped)
+                pump_socket_del(e->c.workers, e->sockets[i].number);
             udp_close(e->sockets[i].udp);
             mdns_socket_close(e->sockets[i].mdns);
         }

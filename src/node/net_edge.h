@@ -16,6 +16,7 @@ struct net_edge_config {
     struct uv_loop_s *loop;
     struct node *node;
     const struct sign_seed *seed;  /* not kept; a TLS certificate is made of its key */
+    struct pump *workers;          /* receive from the data sockets; NULL: the loop does */
     const struct devices *devices; /* whose addresses do not count; NULL: none */
     void (*pump)(void *arg);
     void *arg;

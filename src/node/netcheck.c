@@ -295,6 +295,7 @@ static void netcheck_reply(struct node *n, struct request *r, usec_t now)
                         n->underlay->tcp_port ? json_integer(n->underlay->tcp_port) : json_null());
     json_object_set_new(o, "turn", text_json(turning_words(n)));
     json_object_set_new(o, "relays", relays_json(n));
+    json_object_set_new(o, "ciphers", ciphers_json(n));
     json_object_set_new(o, "text", text_json(s.text));
     json_object_set_new(o, "summary", text_json(s.text));
     request_ok(n, r, o);

@@ -17,7 +17,7 @@ int outputs_init(struct outputs *q)
     buf_init(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX);
     if (!buf_room(&q->arena, ARENA_MAX + RELAY_MESSAGE_MAX))
         return -ENOMEM;
-    buf_init(&q->save, PARTY_FILE_MAX + 64);
+    buf_init(&q->save, PARTY_PIECE_MAX);
     q->frames = calloc(FRAMES_OUT_MAX, sizeof *q->frames);
     buf_init(&q->datagrams, DATAGRAMS_OUT_BYTES);
     q->datagram = calloc(DATAGRAMS_OUT_MAX, sizeof *q->datagram);
@@ -226,45 +226,6 @@ void out_frame_copy(struct node *n, uint32_t party_ref, struct bytes frame)
     out_frame(n, party_ref, p, frame.n);
 }
 
-static bool save_hub(struct node *n, struct node_out *out)
-{
-    struct link *l = &n->link;
-    char url[HUB_HOST_MAX + 128];
-    l->save_due = false;
-    hub_address_write(url, sizeof url, &l->hub);
-    buf_clear(&n->out.save);
-    if (buf_printf(&n->out.save, "%s", url) < 0)
-        return false;
-    *out = (struct node_out){.kind = NODE_SAVE, .data = buf_bytes(&n->out.save)};
-    snprintf(out->name, sizeof out->name, "hub");
-    return true;
-}
-
-static bool save_party(struct node *n, struct node_party *np, struct node_out *out, usec_t now)
-{
-    np->save_due = false;
-    buf_clear(&n->out.save);
-    char name[80];
-    np_file_name(name, np);
-    if (np_serialize(np, &n->out.save) < 0) {
-        node_save_failed(n, name, "not enough memory", now);
-        return false;
-    }
-    *out = (struct node_out){.kind = NODE_SAVE, .data = buf_bytes(&n->out.save)};
-    memcpy(out->name, name, sizeof name);
-    return true;
-}
-
-static bool out_save(struct node *n, usec_t now, struct node_out *out)
-{
-    if (n->link.save_due && save_hub(n, out))
-        return true;
-    for (size_t i = 0; i < n->party_count; i++)
-        if (n->parties[i]->save_due && save_party(n, n->parties[i], out, now))
-            return true;
-    return false;
-}
-
 /* What a reply says for which there was no memory: it must say something, and be JSON. */
 static struct bytes reply_without_memory(bool final)
 {
@@ -355,7 +316,7 @@ bool node_output(struct node *n, usec_t now, struct node_out *out)
 
 /* The change stands in memory and at the hub, but not on our disk: whoever asked for it hears that instead of
  * "ok". */
-static void replies_spoil(struct node *n, uint32_t party_ref, const char *why)
+void replies_spoil(struct node *n, uint32_t party_ref, const char *why)
 {
     for (struct out_item *item = n->out.head; item; item = item->next) {
         if (item->o.kind != NODE_REPLY || !item->ok || item->depends != party_ref)
@@ -373,25 +334,5 @@ static void replies_spoil(struct node *n, uint32_t party_ref, const char *why)
         buf_add_str(&item->data,
                     text ? text : "{\"ok\":false,\"code\":\"save_failed\",\"error\":\"could not be saved\"}");
         free(text);
-    }
-}
-
-void node_save_failed(struct node *n, const char *name, const char *why, usec_t now)
-{
-    count(n, COUNT_SAVES_FAILED);
-    out_log(n, LOG_ERROR, "save-failed", "name=%s why=\"%s\"", name, why);
-    if (strcmp(name, "hub") == 0)
-        return;
-    for (size_t i = 0; i < n->party_count; i++) {
-        struct node_party *np = n->parties[i];
-        char own[80];
-        np_file_name(own, np);
-        if (strcmp(own, name) != 0)
-            continue;
-        np->save_retry = now + SAVE_RETRY;
-        node_due(n, np->save_retry);
-        alert_raise(n, np, "save_failed", "this machine", now, "the party's log could not be saved (%s)",
-                    why);
-        replies_spoil(n, np->ref, why);
     }
 }

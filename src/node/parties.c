@@ -48,6 +48,7 @@ struct node_party *np_new(struct node *n, const uint8_t id[PARTY_ID_LEN])
     struct rd r = rd_of(bytes_of(id, PARTY_ID_LEN));
     np->tag = rd_u32(&r);
     np->device_wanted = true;
+    np->file.disk = n->disk;
     np->dev_retry = np->save_retry = np->sync_retry = np->join_again = USEC_NEVER;
     n->parties[n->party_count++] = np;
     return np;
@@ -123,68 +124,43 @@ const struct party_member *np_self(const struct node *n, const struct node_party
     return np->log ? party_member(np->log, n->id) : NULL;
 }
 
-/* ---- The file: "WNP", version, flags, MTU (0: the default), the log. */
+/* ---- From the disk (saving.c). */
 
-#define FILE_VERSION 1
-#define FILE_DEVICE  1
-#define FILE_REMOVED 2
-
-void np_file_name(char out[80], const struct node_party *np)
+/* Of a file that was read: 0, or -EBADMSG with *why. */
+static int np_take_up(struct node *n, struct node_party *np, usec_t now, const char **why)
 {
-    memcpy(out, "party-", 6);
-    hex_put(out + 6, bytes_of(np->id, PARTY_ID_LEN));
-}
-
-int np_serialize(const struct node_party *np, struct buf *out)
-{
-    uint8_t head[7];
-    struct wr w = wr_of(head, sizeof head);
-    wr_copy(&w, "WNP", 3);
-    wr_u8(&w, FILE_VERSION);
-    wr_u8(&w,
-          (uint8_t)((np->device_wanted ? FILE_DEVICE : 0) | (np->state == NP_REMOVED ? FILE_REMOVED : 0)));
-    wr_u16(&w, np->mtu);
-    int rc = buf_add(out, wr_done(&w));
-    return rc < 0 ? rc : party_save(np->log, out);
-}
-
-int node_load_party(struct node *n, struct bytes saved, usec_t now, const char **why)
-{
-    struct rd r = rd_of(saved);
-    struct bytes magic = rd_bytes(&r, 3);
-    uint8_t version = rd_u8(&r), flags = rd_u8(&r);
-    uint16_t mtu = rd_u16(&r);
-    struct bytes file = rd_rest(&r);
-    *why = "the file is not a saved party of this version";
-    if (!rd_ok(&r) || !bytes_equal(magic, bytes_of("WNP", 3)) || version != FILE_VERSION ||
-        (mtu != 0 && mtu < VNET_MTU_MIN))
+    const struct party_settings *s = &np->file.settings;
+    *why = "this node is not in it: joining was cut short, or its identity is another one; let it be invited "
+           "again";
+    if (!np_self(n, np) && !s->removed && !party_was_removed(np->log, n->id))
         return -EBADMSG;
-    enum party_verdict v = PARTY_OK;
-    struct party *log = party_load(file, &v);
-    *why = party_verdict_text(v);
-    if (!log)
-        return -EBADMSG;
-    struct node_party *np = NULL;
-    *why = "there are too many parties, or this one was loaded already";
-    if (!np_by_id(n, party_id(log)))
-        np = np_new(n, party_id(log));
-    if (!np) {
-        party_free(log);
-        return -EBADMSG;
-    }
-    np->log = log;
-    np->mtu = mtu;
-    np->device_wanted = flags & FILE_DEVICE;
+    np->mtu = s->mtu != 0 && s->mtu < VNET_MTU_MIN ? 0 : s->mtu;
+    np->device_wanted = s->device;
     np->state = NP_REMOVED;
     *why = "not enough memory";
-    bool member = np_self(n, np) && !(flags & FILE_REMOVED);
-    if (member && np_activate(n, np, now) < 0) {
-        np_unlist(n, np);
-        np_free(np);
+    if (np_self(n, np) && !s->removed && np_activate(n, np, now) < 0)
         return -EBADMSG;
-    }
     np->save_due = false;
     return 0;
+}
+
+int node_load_party(struct node *n, const char *name, usec_t now, const char **why)
+{
+    uint8_t id[PARTY_ID_LEN];
+    struct node_party *np = NULL;
+    *why = "its name is not that of a saved party";
+    if (!np_file_id(id, name))
+        return -EBADMSG;
+    *why = "there are too many parties, or this one was loaded already";
+    if (!np_by_id(n, id))
+        np = np_new(n, id);
+    if (!np)
+        return -EBADMSG;
+    if (np_file_load(n, np, why) == 0 && np_take_up(n, np, now, why) == 0)
+        return 0;
+    np_unlist(n, np);
+    np_free(np);
+    return -EBADMSG;
 }
 
 /* ---- The device. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/engine_int.h"
+#include "node/dataplane_int.h"
 #include "wire/rekey.h"
 
 struct node_peer *peer_by_id(const struct node *n, const uint8_t id[NODE_ID_LEN])
@@ -126,16 +126,13 @@ void peers_free(struct node *n)
     n->peer_slots = n->peer_count = 0;
 }
 
-bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], const struct sign_public **key)
+bool peer_common(const struct node *n, const uint8_t id[NODE_ID_LEN], struct sign_public *key)
 {
     for (size_t i = 0; i < n->party_count; i++) {
         const struct node_party *np = n->parties[i];
         const struct party_member *m = np->state == NP_ACTIVE ? party_member(np->log, id) : NULL;
-        if (!m)
-            continue;
-        if (key)
-            *key = &m->key;
-        return true;
+        if (m && (!key || party_key(np->log, id, key) == 0))
+            return true;
     }
     return false;
 }
@@ -574,6 +571,7 @@ static void peer_pump(struct node *n, struct node_peer *p, usec_t now)
         peers_pump_one(n, p->next, now);
     if (p->old)
         peers_pump_one(n, p->old, now);
+    dataplane_peer(n, p, now);
     peer_rewake(n, p);
 }
 
@@ -591,6 +589,7 @@ static void peer_end(struct node *n, struct node_peer *p, usec_t now)
     map_del(n->by_id, p->id);
     n->peers[p->ref - 1] = NULL;
     n->peer_count--;
+    dataplane_peer_gone(n, p->ref);
     peer_free(n, p);
 }
 
@@ -618,6 +617,7 @@ void peers_pump(struct node *n, usec_t now)
             peer_pump(n, p, now);
         }
     while (circuits_pump(n, now));
+    dataplane_sync(n, now);
 }
 
 /* ---- Time. */

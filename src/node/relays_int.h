@@ -46,6 +46,7 @@ struct log_seen {
 
 struct relaying {
     struct circuits *c;
+    struct sign_public key; /* of the member that the circuits asked for last */
     struct log_seen seen[PARTIES_CAP];
     size_t seen_count;
     bool pumping, flushing;

@@ -227,6 +227,20 @@ int state_save(const struct state *s, const char *name, struct bytes data)
     return rc ? rc : file_write_atomic(path, data, 0600);
 }
 
+int state_append(const struct state *s, const char *name, uint64_t at, struct bytes data)
+{
+    char path[PATH_MAX];
+    int rc = path_of(s, name, path);
+    return rc ? rc : file_append(path, at, data);
+}
+
+ssize_t state_read_at(const struct state *s, const char *name, uint64_t at, uint8_t *p, size_t n)
+{
+    char path[PATH_MAX];
+    int rc = path_of(s, name, path);
+    return rc ? rc : file_read_at(path, at, p, n);
+}
+
 int state_delete(const struct state *s, const char *name)
 {
     char path[PATH_MAX];
@@ -243,20 +257,7 @@ int state_read(const struct state *s, const char *name, struct buf *out)
     return rc ? rc : file_read(path, STATE_FILE_MAX, out);
 }
 
-static int each_file(const struct state *s, const char *name, int (*each)(void *, const char *, struct bytes),
-                     void *arg)
-{
-    struct buf data;
-    buf_init(&data, STATE_FILE_MAX);
-    int rc = state_read(s, name, &data);
-    if (!rc)
-        rc = each(arg, name, buf_bytes(&data));
-    buf_done(&data);
-    return rc;
-}
-
-int state_each(const struct state *s, const char *prefix,
-               int (*each)(void *arg, const char *name, struct bytes data), void *arg)
+int state_each(const struct state *s, const char *prefix, int (*each)(void *arg, const char *name), void *arg)
 {
     struct dirent **list;
     char path[PATH_MAX];
@@ -269,7 +270,7 @@ int state_each(const struct state *s, const char *prefix,
         /* Names with a dot are what a write left behind that the power cut short. */
         if (!rc && calls < FILES_MAX && !strncmp(name, prefix, strlen(prefix)) && !path_of(s, name, path)) {
             calls++;
-            rc = each_file(s, name, each, arg);
+            rc = each(arg, name);
         }
         free(list[i]);
     }

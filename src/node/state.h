@@ -1,14 +1,16 @@
 /* The state directory of a node: its identity, its parties, the hub it belongs to, a lock against a second
- * daemon. Part of the edge. Everything in it is written by file_write_atomic with mode 0600.
+ * daemon. Part of the edge. Everything in it is written by file_write_atomic with mode 0600; the files of
+ * parties grow by file_append.
  *
  *   lock            held by the daemon that runs
  *   identity        the two seeds of the signing key, see state_identity
- *   hub, party-HEX  what the engine saves (NODE_SAVE)
+ *   hub, party-HEX  what the engine saves (NODE_SAVE, NODE_APPEND)
  *   control.sock    the control socket, unless it is put somewhere else */
 #ifndef WARREN_NODE_STATE_H
 #define WARREN_NODE_STATE_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/rng.h"
@@ -47,11 +49,14 @@ int state_identity(const struct state *s, const struct rng *rng, struct sign_see
 
 /* Names: letters, digits and '-', at most 79. 0 or a negative errno. */
 int state_save(const struct state *s, const char *name, struct bytes data);
+int state_append(const struct state *s, const char *name, uint64_t at, struct bytes data); /* file_append */
+ssize_t state_read_at(const struct state *s, const char *name, uint64_t at, uint8_t *p,
+                      size_t n); /* file_read_at */
 int state_delete(const struct state *s, const char *name);
 int state_read(const struct state *s, const char *name, struct buf *out);
-/* Calls each for every file whose name begins with prefix, in the order of the names; stops at its first
- * non-zero result and returns it. At most 64 files. */
-int state_each(const struct state *s, const char *prefix,
-               int (*each)(void *arg, const char *name, struct bytes data), void *arg);
+/* Calls each with the name of every file that begins with prefix, in the order of the names; stops at its
+ * first non-zero result and returns it. At most 64 files. */
+int state_each(const struct state *s, const char *prefix, int (*each)(void *arg, const char *name),
+               void *arg);
 
 #endif

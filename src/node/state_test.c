@@ -169,16 +169,15 @@ static void test_directory_that_others_write(void **state)
     assert_int_equal(chmod(dir, 0700), 0);
 }
 
-static int count(void *arg, const char *name, struct bytes data)
+static int count(void *arg, const char *name)
 {
     char *seen = arg;
-    snprintf(seen + strlen(seen), 200 - strlen(seen), "%s=%.*s ", name, (int)data.n, (const char *)data.p);
+    snprintf(seen + strlen(seen), 200 - strlen(seen), "%s ", name);
     return 0;
 }
 
-static int stop(void *arg, const char *name, struct bytes data)
+static int stop(void *arg, const char *name)
 {
-    (void)data;
     snprintf(arg, 200, "%s", name);
     return 7;
 }
@@ -195,17 +194,42 @@ static void test_files(void **state)
     /* What a power cut leaves behind is not a party. */
     assert_int_equal(file_write_atomic(file("party-a.Xy12zz"), bytes_of_str("half"), 0600), 0);
     assert_int_equal(state_each(&s, "party-", count, seen), 0);
-    assert_string_equal(seen, "party-a=one party-b=two ");
+    assert_string_equal(seen, "party-a party-b ");
     assert_int_equal(state_each(&s, "party-", stop, seen), 7);
     assert_string_equal(seen, "party-a");
     assert_int_equal(state_delete(&s, "party-a"), 0);
     assert_int_equal(state_delete(&s, "party-a"), 0); /* gone is gone */
     seen[0] = 0;
     assert_int_equal(state_each(&s, "party-", count, seen), 0);
-    assert_string_equal(seen, "party-b=two ");
+    assert_string_equal(seen, "party-b ");
     static const char *const bad[] = {"", "..", "a/b", "../x", "a.b", "a b", "\xc3\xa4"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(state_save(&s, bad[i], bytes_of_str("x")), -EINVAL);
+    state_close(&s);
+}
+
+static void test_file_that_grows(void **state)
+{
+    (void)state;
+    struct state s;
+    uint8_t got[16];
+    opened(&s);
+    assert_int_equal(state_append(&s, "party-a", 0, bytes_of_str("x")), -ENOENT);
+    assert_int_equal(state_read_at(&s, "party-a", 0, got, sizeof got), -ENOENT);
+    assert_int_equal(state_save(&s, "party-a", bytes_of_str("one")), 0);
+    assert_int_equal(state_append(&s, "party-a", 3, bytes_of_str(" two")), 0);
+    assert_int_equal(state_read_at(&s, "party-a", 0, got, sizeof got), 7);
+    assert_memory_equal(got, "one two", 7);
+    assert_int_equal(state_read_at(&s, "party-a", 4, got, 2), 2);
+    assert_memory_equal(got, "tw", 2);
+    assert_int_equal(state_read_at(&s, "party-a", 7, got, 2), 0);
+    /* What a cut left behind is written over; a file that lost something is not added to. */
+    assert_int_equal(state_append(&s, "party-a", 3, bytes_of_str("!")), 0);
+    assert_int_equal(state_read_at(&s, "party-a", 0, got, sizeof got), 4);
+    assert_memory_equal(got, "one!", 4);
+    assert_int_equal(state_append(&s, "party-a", 5, bytes_of_str("x")), -EIO);
+    assert_int_equal(state_append(&s, "../a", 0, bytes_of_str("x")), -EINVAL);
+    assert_int_equal(state_read_at(&s, "../a", 0, got, 1), -EINVAL);
     state_close(&s);
 }
 
@@ -243,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_second_daemon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directory_that_others_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_file_that_grows, setup, teardown),
         cmocka_unit_test(test_places),
     };
     unsetenv("WARREN_STATE");

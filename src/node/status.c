@@ -235,6 +235,19 @@ static json_t *party_json(const struct node *n, const struct node_party *np, use
     return o;
 }
 
+/* What sealing a packet of AEAD_SAMPLE bytes costs here, and what that makes this node ask its peers for. */
+json_t *ciphers_json(const struct node *n)
+{
+    json_t *o = json_object(), *ns = json_object();
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++)
+        json_object_set_new(ns, aead_name((enum aead_alg)alg),
+                            n->speed.ns[alg] ? json_integer((json_int_t)n->speed.ns[alg]) : json_null());
+    json_object_set_new(o, "prefer",
+                        json_string(aead_name(n->prefer_aes ? AEAD_AES256GCM : AEAD_CHACHA20POLY1305)));
+    json_object_set_new(o, "ns_per_packet", ns);
+    return o;
+}
+
 json_t *status_json(const struct node *n, usec_t now)
 {
     char id[NODE_ID_TEXT_CAP];
@@ -243,6 +256,7 @@ json_t *status_json(const struct node *n, usec_t now)
     for (size_t i = 0; i < n->party_count; i++)
         if (n->parties[i]->state != NP_JOINING)
             json_array_append_new(parties, party_json(n, n->parties[i], now));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "node", id, "name", n->name, "version", WARREN_VERSION,
-                     "hub", hub_json(n), "parties", parties, "alerts", alerts_json(n));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", id, "name", n->name, "version",
+                     WARREN_VERSION, "hub", hub_json(n), "ciphers", ciphers_json(n), "parties", parties,
+                     "alerts", alerts_json(n));
 }

@@ -167,7 +167,7 @@ bool streams_dialling(const struct node *n, const struct node_peer *p)
 
 bool streams_dial(struct node *n, struct node_peer *p, const struct net_addr *to, bool punch, usec_t now)
 {
-    const struct sign_public *key;
+    struct sign_public key;
     size_t dials = 0;
     if (n->stopping || p->doomed || !peer_common(n, p->id, &key))
         return false;
@@ -184,7 +184,7 @@ bool streams_dial(struct node *n, struct node_peer *p, const struct net_addr *to
     uint32_t number = number_new(n);
     struct stream_slot *t = slot_new(n, number, now);
     struct out_item *item = t ? out_add(n, NODE_STREAM_DIAL) : NULL;
-    if (!item || buf_add(&item->data, bytes_of(key, sizeof *key)) < 0) {
+    if (!item || buf_add(&item->data, bytes_of(&key, sizeof key)) < 0) {
         if (item)
             item->o.kind = NODE_STREAM_CLOSE; /* of a number that nobody knows: ignored */
         if (t)

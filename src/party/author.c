@@ -7,6 +7,7 @@
 #include "crypto/secret.h"
 
 #define DEFAULT_BROADCAST_PPS 200
+#define ALL_CIPHERS           ((1u << AEAD_ALG_COUNT) - 1)
 
 static uint64_t clock_of(const struct party *p, uint64_t now_unix_s)
 {
@@ -81,15 +82,15 @@ int party_make_genesis(struct buf *out, const struct party_author *a, const stru
     g->mode = (uint8_t)args->mode;
     g->net4 = args->net4 ? args->net4 : party_pick_net4(&a->rng);
     if (!put_name(g->name, args->name) || !put_name(g->owner, args->owner_name) || args->mode < MODE_TAP ||
-        args->mode > MODE_WIREGUARD || !party_net4_allowed(g->net4))
+        args->mode > MODE_WIREGUARD || !party_net4_allowed(g->net4) || (args->ciphers & ~ALL_CIPHERS))
         return -EINVAL;
     rng_fill(&a->rng, g->salt, sizeof g->salt);
     /* RFC 4193: a random global id of 40 bits, subnet 0. */
     g->net6[0] = 0xfd;
     rng_fill(&a->rng, g->net6 + 1, 5);
     g->host = party_address(NULL, g->salt, a->id);
-    g->policy =
-        (struct party_policy){.broadcast_pps = DEFAULT_BROADCAST_PPS, .ciphers = (1u << AEAD_ALG_COUNT) - 1};
+    g->policy = (struct party_policy){.broadcast_pps = DEFAULT_BROADCAST_PPS,
+                                      .ciphers = args->ciphers ? args->ciphers : ALL_CIPHERS};
     return sign_into(out, &e, a->key, &a->rng);
 }
 
@@ -291,5 +292,7 @@ bool party_invite_proven(const struct party *p, const uint8_t invite[INVITE_ID_L
     uint8_t scratch[PROOF_MAX];
     const struct party_invite *i = party_invite(p, invite);
     struct bytes msg = proof_message(scratch, challenge, p->id, node);
-    return i && msg.n > 0 && sign_check(&i->key, CONTEXT_PROOF, msg, sig) == 0;
+    struct sign_public key;
+    return i && msg.n > 0 && key_read(p, i->entry, i->id, &key) == 0 &&
+           sign_check(&key, CONTEXT_PROOF, msg, sig) == 0;
 }

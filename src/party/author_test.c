@@ -170,15 +170,17 @@ static void genesis(void **state)
         struct party_genesis_args args;
         int want;
     } rows[] = {
-        {{"P", "o", MODE_TAP, 0}, 0},
-        {{"P", "o", MODE_WIREGUARD, 0xac100000}, 0},
-        {{"", "o", MODE_TAP, 0}, -EINVAL},
-        {{"P", "", MODE_TAP, 0}, -EINVAL},
-        {{"P", "o\n", MODE_TAP, 0}, -EINVAL},
-        {{"P", "o", (enum party_mode)0, 0}, -EINVAL},
-        {{"P", "o", (enum party_mode)4, 0}, -EINVAL},
-        {{"P", "o", MODE_TAP, 0x08080000}, -EINVAL},
-        {{"P", "o", MODE_TAP, 0x0a000100}, -EINVAL},
+        {{"P", "o", MODE_TAP, 0, 0}, 0},
+        {{"P", "o", MODE_WIREGUARD, 0xac100000, 0}, 0},
+        {{"P", "o", MODE_TAP, 0, 2}, 0},
+        {{"P", "o", MODE_TAP, 0, 4}, -EINVAL},
+        {{"", "o", MODE_TAP, 0, 0}, -EINVAL},
+        {{"P", "", MODE_TAP, 0, 0}, -EINVAL},
+        {{"P", "o\n", MODE_TAP, 0, 0}, -EINVAL},
+        {{"P", "o", (enum party_mode)0, 0, 0}, -EINVAL},
+        {{"P", "o", (enum party_mode)4, 0, 0}, -EINVAL},
+        {{"P", "o", MODE_TAP, 0x08080000, 0}, -EINVAL},
+        {{"P", "o", MODE_TAP, 0x0a000100, 0}, -EINVAL},
     };
     struct party_author a = author(OWNER);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -189,6 +191,7 @@ static void genesis(void **state)
             continue;
         struct party *p = party_open(buf_bytes(&out), a.now_unix_s, &v);
         assert_int_equal(v, PARTY_OK);
+        assert_int_equal(party_policy(p)->ciphers, rows[i].args.ciphers ? rows[i].args.ciphers : 3);
         if (rows[i].args.net4)
             assert_int_equal(party_net4(p), rows[i].args.net4);
         else

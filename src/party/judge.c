@@ -122,7 +122,8 @@ static enum party_verdict judge_join(const struct party *p, struct case_file *c)
         return v;
     if (e->u.admit.role != i->role)
         return PARTY_NOT_ALLOWED;
-    c->key = &i->key;
+    c->signer = i->id;
+    c->signer_entry = i->entry;
     node_id_of(c->subject, &e->u.admit.key);
     if (party_was_removed(p, c->subject))
         return PARTY_WAS_REMOVED;
@@ -257,7 +258,8 @@ enum party_verdict judge_rules(const struct party *p, struct case_file *c)
         return PARTY_FULL;
     if (join)
         return judge_join(p, c);
-    c->key = &author->key;
+    c->signer = author->id;
+    c->signer_entry = author->entry;
     return rules[e->type].judge(p, c, author);
 }
 
@@ -303,7 +305,10 @@ enum party_verdict judge_signatures(const struct party *p, const struct case_fil
     const struct entry *e = c->e;
     if (c->signatures_known)
         return PARTY_OK;
-    if (!signed_by(c->key, CONTEXT_ENTRY, bytes_of(hash, ENTRY_HASH_LEN), e->sig))
+    struct sign_public key;
+    if (key_read(p, c->signer_entry, c->signer, &key) < 0)
+        return PARTY_UNREADABLE;
+    if (!signed_by(&key, CONTEXT_ENTRY, bytes_of(hash, ENTRY_HASH_LEN), e->sig))
         return PARTY_BAD_SIGNATURE;
     if (e->type != ENTRY_ADMIT)
         return PARTY_OK;

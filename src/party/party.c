@@ -54,7 +54,7 @@ static int member_link(struct party *p, struct party_member *m)
     return -ENOMEM;
 }
 
-/* id and key are copied; the addresses but the host follow from them. */
+/* The addresses but the host follow from the id. */
 static enum party_verdict member_add(struct party *p, const struct party_member *from, uint16_t host)
 {
     struct party_member *m = malloc(sizeof *m);
@@ -86,7 +86,7 @@ static enum party_verdict apply_admit(struct party *p, const struct case_file *c
 {
     const struct entry *e = c->e;
     struct party_invite *i = invite_find(p, e->author);
-    struct party_member m = {.key = e->u.admit.key, .role = e->u.admit.role, .since = e->time};
+    struct party_member m = {.entry = (uint32_t)e->seq, .role = e->u.admit.role, .since = e->time};
     memcpy(m.id, c->subject, sizeof m.id);
     memcpy(m.name, e->u.admit.name, sizeof m.name);
     if (i)
@@ -160,7 +160,7 @@ static enum party_verdict apply_invite(struct party *p, const struct case_file *
     if (!i)
         return PARTY_NO_MEMORY;
     *i = (struct party_invite){
-        .key = from->key, .uses = from->uses, .expires = from->expires, .role = from->role};
+        .entry = (uint32_t)c->e->seq, .uses = from->uses, .expires = from->expires, .role = from->role};
     memcpy(i->id, c->subject, sizeof i->id);
     memcpy(i->author, c->e->author, sizeof i->author);
     if (p->invite_count == PARTY_INVITES_MAX)
@@ -306,7 +306,7 @@ static enum party_verdict open_genesis(struct party *p, const struct entry *e, s
     p->policy = g->policy;
     p->net4 = g->net4;
     p->time = e->time;
-    struct party_member m = {.key = g->key, .role = ROLE_OWNER, .since = e->time};
+    struct party_member m = {.role = ROLE_OWNER, .since = e->time};
     memcpy(m.id, e->author, sizeof m.id);
     memcpy(m.name, g->owner, sizeof m.name);
     if (!maps_new(p) || member_add(p, &m, g->host) != PARTY_OK)
@@ -358,7 +358,7 @@ void party_free(struct party *p)
 {
     if (!p)
         return;
-    for (size_t i = 0; i < p->slot_count; i++)
+    for (size_t i = p->stored; i < p->slot_count; i++)
         free(p->slots[i].p);
     for (size_t i = 0; i < p->member_count; i++)
         free(p->members[i]);
@@ -428,7 +428,65 @@ void party_hs_head(const struct party *p, struct hs_head *head)
 
 struct bytes party_entry(const struct party *p, uint64_t seq)
 {
-    return seq < p->slot_count ? bytes_of(p->slots[seq].p, p->slots[seq].n) : bytes_of(NULL, 0);
+    return seq >= p->stored && seq < p->slot_count ? bytes_of(p->slots[seq].p, p->slots[seq].n)
+                                                   : bytes_of(NULL, 0);
+}
+
+/* The first n bytes of an entry, or all; out: of n. */
+static int slot_read(const struct party *p, uint64_t seq, uint8_t *out, size_t n, struct bytes *view)
+{
+    if (seq >= p->slot_count)
+        return -ENOENT;
+    const struct party_slot *s = &p->slots[seq];
+    n = s->n < n ? s->n : n;
+    if (seq >= p->stored) {
+        *view = bytes_of(s->p, n);
+        return 0;
+    }
+    if (p->store.read(p->store.arg, s->at, out, n) < 0)
+        return -EIO;
+    *view = bytes_of(out, n);
+    return 0;
+}
+
+int party_entry_read(const struct party *p, uint64_t seq, uint8_t out[ENTRY_MAX], struct bytes *entry)
+{
+    return slot_read(p, seq, out, ENTRY_MAX, entry);
+}
+
+int key_read(const struct party *p, uint64_t seq, const uint8_t id[32], struct sign_public *key)
+{
+    uint8_t start[ENTRY_KEY_END], found[NODE_ID_LEN];
+    struct bytes view;
+    if (slot_read(p, seq, start, sizeof start, &view) < 0 || entry_key(key, view) < 0)
+        return -EIO;
+    node_id_of(found, key);
+    return memcmp(found, id, sizeof found) == 0 ? 0 : -EIO;
+}
+
+int party_key(const struct party *p, const uint8_t id[NODE_ID_LEN], struct sign_public *key)
+{
+    const struct party_member *m = member_find(p, id);
+    return m ? key_read(p, m->entry, m->id, key) : -ENOENT;
+}
+
+void party_store_use(struct party *p, const struct party_store *s)
+{
+    p->store = *s;
+}
+
+void party_stored(struct party *p, uint64_t at)
+{
+    if (p->stored == p->slot_count)
+        return;
+    struct party_slot *s = &p->slots[p->stored++];
+    free(s->p);
+    s->at = at;
+}
+
+uint64_t party_stored_count(const struct party *p)
+{
+    return p->stored;
 }
 
 const uint8_t *party_hash_at(const struct party *p, uint64_t seq)
@@ -526,12 +584,15 @@ int party_save(const struct party *p, struct buf *out)
 {
     size_t before = out->n;
     for (size_t i = 0; i < p->slot_count; i++) {
-        uint8_t length[4];
+        uint8_t length[4], scratch[ENTRY_MAX];
+        struct bytes entry;
         struct wr w = wr_of(length, sizeof length);
         wr_u32(&w, p->slots[i].n);
-        int rc = buf_add(out, wr_done(&w));
+        int rc = party_entry_read(p, i, scratch, &entry);
         if (rc == 0)
-            rc = buf_add(out, bytes_of(p->slots[i].p, p->slots[i].n));
+            rc = buf_add(out, wr_done(&w));
+        if (rc == 0)
+            rc = buf_add(out, entry);
         if (rc < 0) {
             out->n = before;
             return rc;

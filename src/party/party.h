@@ -23,19 +23,19 @@
 
 struct party_member {
     uint8_t id[NODE_ID_LEN];
-    struct sign_public key;
     char name[NAME_CAP];
-    enum party_role role;
-    uint32_t ip4;     /* host order */
+    uint8_t role; /* enum party_role */
     uint8_t ip6[16];
     uint8_t mac[6];
     uint8_t invite[INVITE_ID_LEN]; /* the one that admitted it; zeros: a member did */
+    uint32_t ip4;                  /* host order */
+    uint32_t entry;                /* the position of the one that admitted it, in which its key stands: party_key */
     uint64_t since;                /* unix seconds of the admit */
 };
 
 struct party_invite {
     uint8_t id[INVITE_ID_LEN];
-    struct sign_public key;
+    uint32_t entry; /* its own position, where its key stands */
     uint32_t uses, used;
     uint64_t expires;
     enum party_role role;
@@ -67,6 +67,7 @@ enum party_verdict {
     PARTY_LAST_OWNER,     /* would leave others without an owner */
     PARTY_FULL,
     PARTY_NO_MEMORY,
+    PARTY_UNREADABLE,     /* the store does not give back the key that is needed (struct party_store) */
     PARTY_VERDICT_COUNT
 };
 const char *party_verdict_name(enum party_verdict v); /* "invite_expired": error codes of hub and command line */
@@ -109,8 +110,25 @@ const uint8_t *party_net6(const struct party *p); /* 8 bytes; always a /64 */
 uint64_t party_seq(const struct party *p);        /* of the head; genesis is 0 */
 const uint8_t *party_head(const struct party *p); /* 32 bytes */
 void party_hs_head(const struct party *p, struct hs_head *head);
-/* The bytes of entry seq, or empty. The view lives as long as the party. */
+/* The bytes of entry seq; empty where there is none, or a store has them. The view lives as long as the party, or until
+ * party_stored. */
 struct bytes party_entry(const struct party *p, uint64_t seq);
+/* The same wherever they are: *entry is a view of the party's bytes or of out. What comes from a store is as that gave it: whoever
+ * gets it judges it. 0, -ENOENT past the head, -EIO. */
+int party_entry_read(const struct party *p, uint64_t seq, uint8_t out[ENTRY_MAX], struct bytes *entry);
+
+/* Entries are large (up to ENTRY_MAX, most of it keys and signatures) and rarely looked at again: a party need not keep in memory
+ * what somebody has safely elsewhere. All but the bytes stays: hashes, members, addresses. A key is read back when a signature of
+ * its owner is to be checked, and believed because ids are hashes of keys. */
+struct party_store {
+    int (*read)(void *arg, uint64_t at, uint8_t *p, size_t n); /* exactly n bytes from there: 0 or a negative errno */
+    void *arg;
+};
+/* For entries that party_stored names from now on. */
+void party_store_use(struct party *p, const struct party_store *s);
+/* The first entry that the party still holds itself (party_seq + 1: none) lies at `at` of the store now: lets go of its bytes. */
+void party_stored(struct party *p, uint64_t at);
+uint64_t party_stored_count(const struct party *p); /* how many the store has: entries 0 .. count - 1 */
 const uint8_t *party_hash_at(const struct party *p, uint64_t seq); /* 32 bytes, or NULL past the head */
 /* How a head that somebody claims fits ours: PARTY_KNOWN (same or on our chain), PARTY_GAP (ahead of us: fetch, then ask
  * again), PARTY_FORK, PARTY_OTHER. */
@@ -121,6 +139,8 @@ enum party_verdict party_compare_source(const struct party *p, const struct hs_h
 size_t party_member_count(const struct party *p);
 const struct party_member *party_member_at(const struct party *p, size_t i); /* in the order of admission */
 const struct party_member *party_member(const struct party *p, const uint8_t id[NODE_ID_LEN]);
+/* Its public key, read back and checked against its id. 0, -ENOENT: no member, -EIO: the store does not give it. */
+int party_key(const struct party *p, const uint8_t id[NODE_ID_LEN], struct sign_public *key);
 const struct party_member *party_member_by_ip4(const struct party *p, uint32_t ip4);
 const struct party_member *party_member_by_ip6(const struct party *p, const uint8_t ip6[16]);
 const struct party_member *party_member_by_mac(const struct party *p, const uint8_t mac[6]);
@@ -147,13 +167,14 @@ struct party_genesis_args {
     const char *name, *owner_name;
     enum party_mode mode;
     uint32_t net4; /* a /16 inside one of the private ranges (party_net4_allowed); 0: party_pick_net4 */
+    uint8_t ciphers; /* mask of the policy, bit n: enum aead_alg n; 0: all */
 };
 /* One of 10.64.0.0/16 .. 10.127.0.0/16. */
 uint32_t party_pick_net4(const struct rng *rng);
 /* Whether a party may use this pool: a /16 of 10/8, 172.16/12, 192.168/16, 100.64/10 or 198.18/15, so that no log can make its
  * readers route a piece of the public Internet into a party. */
 bool party_net4_allowed(uint32_t net4);
-/* 0, -EINVAL for names, mode or net4, -ENOMEM, -EIO. */
+/* 0, -EINVAL for names, mode, net4 or ciphers, -ENOMEM, -EIO. */
 int party_make_genesis(struct buf *out, const struct party_author *a, const struct party_genesis_args *args);
 /* A joiner's own admit by invite: secret is the invite's. */
 enum party_verdict party_make_join(struct buf *out, const struct party *p, const struct party_author *joiner,
@@ -206,7 +227,8 @@ uint16_t party_address(const struct party *p, const uint8_t salt_or_party[32], c
 void party_mac(uint8_t mac[6], const uint8_t party[PARTY_ID_LEN], const uint8_t node[NODE_ID_LEN]); /* 02:.. */
 void party_ip6(uint8_t ip6[16], const uint8_t net6[8], const uint8_t party[PARTY_ID_LEN], const uint8_t node[NODE_ID_LEN]);
 
-/* The whole log as one file and back: entries with 32-bit lengths. party_load verifies all of it. */
+/* The whole log in one piece and back, to compare and to carry: entries with 32-bit lengths. party_load verifies all of it. (A node
+ * keeps its parties in files that grow: node/party_file.h.) -EIO where a store does not give an entry. */
 int party_save(const struct party *p, struct buf *out);
 struct party *party_load(struct bytes file, enum party_verdict *v);
 

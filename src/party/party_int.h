@@ -13,7 +13,10 @@
 
 struct party_slot {
     uint8_t hash[ENTRY_HASH_LEN];
-    uint8_t *p;
+    union {
+        uint8_t *p;
+        uint64_t at; /* of those that the store has */
+    };
     uint32_t n;
 };
 
@@ -28,6 +31,8 @@ struct party {
 
     struct party_slot *slots; /* by seq; never empty */
     size_t slot_count, slot_cap;
+    size_t stored; /* the first so many are in the store */
+    struct party_store store;
     uint64_t bytes; /* of the file that party_save would write */
 
     struct party_member *members[PARTY_MEMBERS_MAX]; /* in the order of admission */
@@ -44,9 +49,10 @@ struct case_file {
     const struct entry *e;
     size_t size; /* of the whole entry in bytes */
     uint64_t now;
-    bool signatures_known;         /* were good once, before we kept the entry ourselves */
-    uint8_t subject[NODE_ID_LEN];  /* admit: of the newcomer; invite: of the invite's key */
-    const struct sign_public *key; /* whose signature the entry needs */
+    bool signatures_known;        /* were good once, before we kept the entry ourselves */
+    uint8_t subject[NODE_ID_LEN]; /* admit: of the newcomer; invite: of the invite's key */
+    const uint8_t *signer; /* id of the key whose signature the entry needs, in the party's own memory */
+    uint64_t signer_entry; /* where that key stands */
 };
 
 /* Position in the chain: PARTY_OK where the entry extends the head. hash is the entry's. */
@@ -63,6 +69,9 @@ bool invite_closed(const struct party_invite *i, uint64_t time);
 
 struct party_member *member_find(const struct party *p, const uint8_t id[NODE_ID_LEN]);
 struct party_invite *invite_find(const struct party *p, const uint8_t id[INVITE_ID_LEN]);
+
+/* The key with this id that stands in entry seq. 0 or -EIO. */
+int key_read(const struct party *p, uint64_t seq, const uint8_t id[32], struct sign_public *key);
 
 bool host_usable(uint16_t host); /* not 0, 65535, .0 or .255 */
 uint64_t map_seed(const uint8_t id[PARTY_ID_LEN]);

@@ -9,6 +9,8 @@
 
 #include "party/party_kit_int.h"
 
+#include <errno.h>
+
 #include <stdio.h>
 
 #include "crypto/hash.h"
@@ -453,6 +455,33 @@ static void step(uint64_t seed, int number, struct buf *b, size_t tally[PARTY_VE
     same(party);
 }
 
+/* Every second party is one whose entries go to a store, some soon, some late. */
+static struct buf shelf;
+
+static int shelf_read(void *arg, uint64_t at, uint8_t *p, size_t n)
+{
+    if (at + n > shelf.n)
+        return -EIO;
+    memcpy(p, shelf.p + at, n);
+    return 0;
+}
+
+static void shelve(void)
+{
+    const struct party_store store = {.read = shelf_read};
+    uint64_t have = party_stored_count(party);
+    if (have == 0) {
+        buf_clear(&shelf);
+        party_store_use(party, &store);
+    }
+    for (uint64_t left = rng_below(&kit.rng, 4); left > 0 && have <= party_seq(party); left--, have++) {
+        uint64_t at = shelf.n;
+        assert_int_equal(buf_add(&shelf, party_entry(party, have)), 0);
+        party_stored(party, at);
+        assert_int_equal(party_entry(party, have).n, 0);
+    }
+}
+
 static void survives_a_file(void)
 {
     struct buf file;
@@ -474,14 +503,19 @@ static void against_the_twin(void **state)
     size_t tally[PARTY_VERDICT_COUNT] = {0};
     struct buf b;
     buf_init(&b, ENTRY_MAX);
+    buf_init(&shelf, PARTY_FILE_MAX);
     for (uint64_t seed = first; seed < first + count; seed++) {
         print_message("# WARREN_SEED=%llu\n", (unsigned long long)seed);
         start(seed);
-        for (int i = 0; i < STEPS && twin.member_count > 0; i++)
+        for (int i = 0; i < STEPS && twin.member_count > 0; i++) {
             step(seed, i, &b, tally);
+            if (seed % 2 == 0)
+                shelve();
+        }
         survives_a_file();
     }
     buf_done(&b);
+    buf_done(&shelf);
     for (int i = 0; i < PARTY_VERDICT_COUNT; i++)
         if (tally[i])
             print_message("# %s %zu\n", party_verdict_name((enum party_verdict)i), tally[i]);

@@ -52,7 +52,10 @@ static void genesis_state(void **state)
     assert_int_equal(m->role, ROLE_OWNER);
     assert_int_equal(m->since, KIT_TIME);
     assert_int_equal(m->ip4, 0xc0a80000 | party_address(NULL, e.u.genesis.salt, kit.ids[OWNER]));
-    assert_memory_equal(&m->key, sign_key_public(kit.keys[OWNER]), sizeof m->key);
+    struct sign_public key;
+    assert_int_equal(party_key(p, kit.ids[OWNER], &key), 0);
+    assert_memory_equal(&key, sign_key_public(kit.keys[OWNER]), sizeof key);
+    assert_int_equal(party_key(p, kit.ids[OUT], &key), -ENOENT);
     party_free(p);
     buf_done(&b);
 }
@@ -539,6 +542,109 @@ static void races_and_forks(void **state)
     party_free(q);
 }
 
+/* ---- Entries that are somewhere else. */
+
+static struct {
+    struct buf bytes;
+    bool fails;
+    unsigned reads;
+} shelf;
+
+static int shelf_read(void *arg, uint64_t at, uint8_t *p, size_t n)
+{
+    assert_ptr_equal(arg, &shelf);
+    shelf.reads++;
+    if (shelf.fails || at + n > shelf.bytes.n)
+        return -EIO;
+    memcpy(p, shelf.bytes.p + at, n);
+    return 0;
+}
+
+static void shelve_all(struct party *p)
+{
+    const struct party_store store = {.read = shelf_read, .arg = &shelf};
+    if (party_stored_count(p) == 0)
+        party_store_use(p, &store);
+    for (uint64_t seq = party_stored_count(p); seq <= party_seq(p); seq++) {
+        uint64_t at = shelf.bytes.n;
+        assert_int_equal(buf_add(&shelf.bytes, party_entry(p, seq)), 0);
+        party_stored(p, at);
+    }
+    assert_int_equal(party_stored_count(p), party_seq(p) + 1);
+    party_stored(p, 0); /* nothing is left to be named */
+    assert_int_equal(party_stored_count(p), party_seq(p) + 1);
+}
+
+static void entries_in_a_store(void **state)
+{
+    struct party *q = kit_world(&kit), *p = kit_world(&kit);
+    uint8_t room[ENTRY_MAX], challenge[32] = {7}, proof[SIGN_SIG_LEN];
+    struct bytes view;
+    struct sign_public key;
+    buf_init(&shelf.bytes, PARTY_FILE_MAX);
+    for (int who = OWNER; who < GONE; who++)
+        assert_int_equal(party_key(p, kit.ids[who], &key), 0);
+    shelve_all(p);
+    for (uint64_t seq = 0; seq <= party_seq(p); seq++) {
+        struct entry e;
+        uint8_t hash[ENTRY_HASH_LEN];
+        assert_int_equal(party_entry(p, seq).n, 0);
+        assert_int_equal(party_entry_read(p, seq, room, &view), 0);
+        assert_ptr_equal(view.p, room);
+        assert_int_equal(entry_read(&e, view), 0);
+        entry_hash(hash, &e);
+        assert_memory_equal(hash, party_hash_at(p, seq), sizeof hash);
+    }
+    assert_int_equal(party_entry_read(p, party_seq(p) + 1, room, &view), -ENOENT);
+    assert_int_equal(party_entry_read(q, 0, room, &view), 0);
+    assert_ptr_not_equal(view.p, room); /* in memory it is seen where it is */
+    for (int who = OWNER; who < GONE; who++) {
+        assert_int_equal(party_key(p, kit.ids[who], &key), 0);
+        assert_memory_equal(&key, sign_key_public(kit.keys[who]), sizeof key);
+    }
+    assert_int_equal(party_key(p, kit.ids[GONE], &key), -ENOENT);
+    /* Made and judged as before, by a member's key and by an invite's. */
+    struct buf b;
+    buf_init(&b, ENTRY_MAX);
+    struct party_author a = kit_author(&kit, MEMBER, p->time), joiner = kit_author(&kit, OUT, p->time);
+    is(party_make_rename(&b, p, &a, kit.ids[MEMBER], "moved"), PARTY_OK);
+    b.p[b.n - 1] ^= 1;
+    is(party_append(p, buf_bytes(&b), 0), PARTY_BAD_SIGNATURE);
+    b.p[b.n - 1] ^= 1;
+    is(party_append(p, buf_bytes(&b), 0), PARTY_OK);
+    assert_int_equal(party_entry(p, party_seq(p)).n, b.n); /* until it is put away, too */
+    is(party_append(p, buf_bytes(&b), 0), PARTY_KNOWN);
+    is(party_make_join(&b, p, &joiner, kit.secret, "late"), PARTY_OK);
+    is(party_append(p, buf_bytes(&b), 0), PARTY_OK);
+    shelve_all(p);
+    assert_int_equal(party_key(p, kit.ids[OUT], &key), 0);
+    assert_memory_equal(&key, sign_key_public(kit.keys[OUT]), sizeof key);
+    assert_int_equal(
+        party_invite_prove(proof, kit.secret, bytes_of(challenge, 32), party_id(p), kit.ids[OUT], &kit.rng),
+        0);
+    assert_true(party_invite_proven(p, kit.invite, bytes_of(challenge, 32), kit.ids[OUT], proof));
+    /* A store that fails, or gives other bytes: nothing is believed, nothing changes. */
+    is(party_make_rename(&b, p, &a, kit.ids[MEMBER], "again"), PARTY_OK);
+    uint64_t before = party_seq(p);
+    shelf.fails = true;
+    is(party_append(p, buf_bytes(&b), 0), PARTY_UNREADABLE);
+    assert_int_equal(party_key(p, kit.ids[OUT], &key), -EIO);
+    assert_false(party_invite_proven(p, kit.invite, bytes_of(challenge, 32), kit.ids[OUT], proof));
+    assert_int_equal(party_entry_read(p, 0, room, &view), -EIO);
+    shelf.fails = false;
+    uint64_t at = p->slots[party_member(p, kit.ids[MEMBER])->entry].at + ENTRY_KEY_END - 1;
+    shelf.bytes.p[at] ^= 1;
+    is(party_append(p, buf_bytes(&b), 0), PARTY_UNREADABLE);
+    assert_int_equal(party_key(p, kit.ids[MEMBER], &key), -EIO);
+    shelf.bytes.p[at] ^= 1;
+    assert_int_equal(party_seq(p), before);
+    is(party_append(p, buf_bytes(&b), 0), PARTY_OK);
+    buf_done(&b);
+    buf_done(&shelf.bytes);
+    party_free(p);
+    party_free(q);
+}
+
 static void verdicts_have_names(void **state)
 {
     for (int i = 0; i < PARTY_VERDICT_COUNT; i++) {
@@ -582,6 +688,7 @@ int main(void)
         cmocka_unit_test(kept_between_judgement_and_change),
         cmocka_unit_test(replayed),
         cmocka_unit_test(races_and_forks),
+        cmocka_unit_test(entries_in_a_store),
         cmocka_unit_test(verdicts_have_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -34,10 +34,12 @@ static const struct {
     [PARTY_INVITE_UNKNOWN] = {"invite_unknown", "The party does not know this invite: ask for a new one."},
     [PARTY_INVITE_REVOKED] = {"invite_revoked", "This invite was revoked: ask for a new one."},
     [PARTY_INVITE_EXPIRED] = {"invite_expired", "This invite has expired: ask for a new one."},
-    [PARTY_INVITE_USED_UP] = {"invite_used_up",
-                              "This invite is used up: ask for a new one."},
+    [PARTY_INVITE_USED_UP] = {"invite_used_up", "This invite is used up: ask for a new one."},
     [PARTY_LAST_OWNER] = {"last_owner", "The last owner cannot go: make somebody else owner first."},
     [PARTY_FULL] = {"full", "The party is full: remove members or revoke invites first."},
+    [PARTY_UNREADABLE] = {"unreadable",
+                          "This machine's copy of the party's log cannot be read: look at its disk, and "
+                          "restart Warren."},
     [PARTY_NO_MEMORY] = {"no_memory", "There is not enough memory: close something and try again."},
 };
 

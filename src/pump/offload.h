@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 
 #define VNET_HDR_LEN      10
-#define OFFLOAD_FRAME_MAX 65550 /* the longest super-frame: 65535 bytes of IP and an Ethernet header with a tag */
+#define OFFLOAD_FRAME_MAX 65553 /* the longest super-frame: 65535 bytes of IP and an Ethernet header with a tag */
 #define OFFLOAD_HEADERS_MAX 142 /* Ethernet with a tag, IPv6, TCP with options; longer ones (extension headers) are not offloaded */
 
 enum offload_gso { OFFLOAD_NONE, OFFLOAD_TCP4, OFFLOAD_TCP6, OFFLOAD_UDP /* UDP_L4: datagrams, kernels from 6.2 on */ };
@@ -27,8 +27,8 @@ struct vnet_hdr {
 int vnet_hdr_read(struct vnet_hdr *h, struct bytes in, size_t frame);
 void vnet_hdr_write(const struct vnet_hdr *h, uint8_t out[VNET_HDR_LEN]);
 
-/* Where the headers of one simple frame lie: (Ethernet without tag,) IPv4 or IPv6 without extension headers, no fragment; any upper
- * protocol, TCP and UDP with whole headers. Offsets from the first byte. */
+/* Where the headers of one simple frame lie: (Ethernet with at most one 802.1Q tag,) IPv4 or IPv6 without extension headers, no fragment; any upper
+ * protocol, TCP with a whole header, UDP whose length is that of the packet. Offsets from the first byte. */
 struct inner_frame {
     uint8_t version; /* 4 or 6 */
     uint8_t proto;   /* IP_TCP, IP_UDP ...; else only addresses are known */
@@ -49,21 +49,26 @@ struct segments {
     struct vnet_hdr h;
     size_t at, size; /* payload bytes done, payload bytes a segment */
     uint32_t count, k;
-    uint16_t partial_sum, id; /* see the .c file */
+    uint16_t partial_sum, ip_sum, id; /* of the pseudo-header without its length; of the IPv4 header; of the first segment */
+    bool foreign_sum;                 /* a plain frame's partial checksum that no hint could describe: it is made whole */
 };
 /* 0, or -EBADMSG: headers and vnet_hdr do not fit each other. p must live as long as *s. A plain frame (gso NONE) is one segment.
+ * Afterwards s->h.partial says whether the segments' checksums stay partial: not where that of a plain frame is another than TCP's or UDP's
+ * of a simple frame (a tunnel's inner one, one behind extension headers), which is always made whole.
  * *segment: bytes of each segment but the last, headers included; *count: how many. */
 int segments_begin(struct segments *s, const struct vnet_hdr *h, const uint8_t *p, size_t n, bool tap, size_t *segment, size_t *count);
 /* Writes the next one to out (at least *segment bytes), with lengths, IPv4 id and checksum, TCP sequence and flags (FIN and PSH on the last
  * alone, CWR on the first alone) as the kernel's own segmentation makes them. The upper checksum stays partial (the pseudo-header's sum for
- * this segment's length) where h->partial, as a hint is sent beside it; `whole` computes it instead. Returns bytes written, 0 when done. */
+ * this segment's length) where h->partial, as a hint is sent beside it; `whole` computes it instead. Returns bytes written, 0 when done (and
+ * for an empty plain frame). out must not lie in p. */
 size_t segments_next(struct segments *s, uint8_t *out, bool whole);
 
 /* A partial checksum of a plain frame made whole in place (for a device or peer that cannot take the hint). 0 or -EBADMSG. */
 int checksum_complete(uint8_t *p, size_t n, bool tap);
-/* Whether the upper checksum of a simple TCP or UDP frame is right (UDP over IPv4 without one: right). */
+/* Whether the upper checksum of a simple TCP or UDP frame is right (UDP over IPv4 without one: right; other protocols: not). */
 bool checksum_right(const uint8_t *p, const struct inner_frame *f);
-/* RFC 1071 sum of n bytes, not folded to 16 bits, not inverted; add to `sum`. Fast: this runs over payload. */
+/* RFC 1071 sum of n bytes, not folded to 16 bits, not inverted; add to `sum`. Fast: this runs over payload. Words are read, and a folded sum
+ * is stored, in host order (RFC 1071 section 2 B); an odd n is only right for the last part. */
 uint64_t checksum_add(uint64_t sum, const uint8_t *p, size_t n);
 
 /* ---- Segments to super-frames (GRO). Frames are pushed in the order in which they came; of one flow they leave in that order. They are not
@@ -77,12 +82,13 @@ struct coalesce_ops {
     void (*write)(void *arg, const struct vnet_hdr *h, const struct iovec *pieces, size_t count, size_t bytes);
 };
 struct coalesce_run {
-    bool used;
     struct inner_frame first;
-    uint8_t *p;              /* its bytes */
-    uint32_t next_seq;       /* TCP */
-    uint16_t size, next_id;  /* payload of each but the last; IPv4 id of the next */
-    bool closed, partial;    /* nothing may follow (a short one, PSH, FIN) */
+    uint8_t *p;             /* its bytes */
+    uint64_t pseudo;        /* sum of the pseudo-header without its length */
+    uint32_t next_seq;      /* TCP */
+    uint16_t size, next_id; /* payload of each but the last; IPv4 id of the next */
+    bool partial, right;    /* the first frame's checksum: as it came; known to be right */
+    uint8_t last_flags;     /* FIN and PSH of the last frame */
     size_t count, bytes;
     struct iovec pieces[COALESCE_SEGMENTS];
 };
@@ -90,7 +96,7 @@ struct coalesce {
     bool tap, tcp, udp; /* what the device takes: TSO, USO */
     const struct coalesce_ops *ops;
     void *arg;
-    struct coalesce_run runs[COALESCE_FLOWS]; /* in the order in which they began, the first `open` of them through `order` */
+    struct coalesce_run runs[COALESCE_FLOWS]; /* through `order`, whose first `open` are in the order in which they began */
     uint8_t order[COALESCE_FLOWS];
     size_t open;
     uint64_t frames, writes; /* counted */

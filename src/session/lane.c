@@ -78,12 +78,16 @@ static struct aead *context(struct lane *l, struct aead **slot, const uint8_t ke
 
 int lane_take(struct lane *l, uint64_t n, uint64_t most, uint64_t *first)
 {
-    /* Looked at before, so that refused askers do not move it. Several at once may pass `most` by what they
-     * take; what lies behind it is never used. */
-    if (atomic_load_explicit(&l->counter, memory_order_relaxed) >= most)
-        return -EKEYEXPIRED;
-    *first = atomic_fetch_add_explicit(&l->counter, n, memory_order_relaxed);
-    return *first > most || n > most - *first ? -EKEYEXPIRED : 0;
+    /* Not fetch-and-add: a long run that is refused near the end would eat the counters that are kept for
+     * control messages, and with them the rekey that saves the session. */
+    uint64_t at = atomic_load_explicit(&l->counter, memory_order_relaxed);
+    do {
+        if (at > most || n > most - at)
+            return -EKEYEXPIRED;
+    } while (!atomic_compare_exchange_weak_explicit(&l->counter, &at, at + n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *first = at;
+    return 0;
 }
 
 int lane_seal(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner, uint8_t *buf,

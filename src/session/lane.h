@@ -24,7 +24,7 @@ struct lane *lane_new(const struct lane_config *c); /* held once; NULL when memo
 struct lane *lane_hold(struct lane *l);
 void lane_drop(struct lane *l); /* the last one wipes; NULL is fine */
 
-/* Takes n counters in a row, the first into *first: 0, or -EKEYEXPIRED where that would pass `most`: none is taken then, or they are lost. */
+/* Takes n counters in a row, the first into *first: 0, or -EKEYEXPIRED where that would pass `most`: none is taken then. */
 int lane_take(struct lane *l, uint64_t n, uint64_t most, uint64_t *first);
 /* Seals in place under a counter that was taken: payload of n bytes at buf + DATA_HEADROOM, DATA_TAILROOM behind. 0, -EIO, -ENOMEM. Does not count:
  * lane_sealed does, once for many. */

@@ -156,6 +156,7 @@ enum session_drop packet_input(struct session *s, uint8_t *p, size_t n, usec_t n
         return d;
     bool data = inner_is_payload(o.inner.kind) || o.inner.kind == INNER_CELL;
     lane_opened(o.k->lane, 1, o.payload.n, data);
+    o.k->opened++;
     if (data)
         *in = (struct session_in){o.inner.kind, o.inner.flags, o.inner.party, p + DATA_HEADROOM, o.payload.n};
     handshake_confirmed(s);

@@ -479,22 +479,41 @@ void session_info(const struct session *s, struct session_info *info)
 
 bool session_lanes(const struct session *s, struct session_lanes *l)
 {
-    const struct keys *cur = s->keys[KEYS_CURRENT], *old = s->keys[KEYS_PREVIOUS];
+    const struct keys *cur = s->keys[KEYS_CURRENT];
     *l = (struct session_lanes){.most = s->limits->seal_max};
     if (s->state != SESSION_UP_STATE || !cur)
         return false;
     l->tx = cur->lane;
-    /* What is heard under keys that are not confirmed yet is news for the rekey, and what comes first for the handshake. */
-    if (s->hs)
-        return true;
-    l->rx[0] = s->rekey.state != REKEY_CONFIRM ? cur->lane : NULL;
-    l->rx[1] = old ? old->lane : NULL;
+    for (size_t i = 0; i < KEYS_COUNT; i++)
+        l->rx[i] = s->keys[i] ? s->keys[i]->lane : NULL;
     return true;
+}
+
+/* Whether somebody opened packets of this epoch that we did not see. */
+static bool opened_elsewhere(struct keys *k)
+{
+    struct lane_totals t;
+    if (!k)
+        return false;
+    lane_totals(k->lane, &t);
+    bool more = t.opened != k->opened;
+    k->opened = t.opened;
+    return more;
 }
 
 void session_lanes_used(struct session *s, usec_t now)
 {
-    if (s->state == SESSION_UP_STATE && keys_over_volume(s, s->keys[KEYS_CURRENT]))
+    if (s->state != SESSION_UP_STATE)
+        return;
+    bool current = opened_elsewhere(s->keys[KEYS_CURRENT]);
+    bool next = opened_elsewhere(s->keys[KEYS_NEXT]);
+    if (current || next)
+        handshake_confirmed(s);
+    if (current)
+        rekey_heard(s, s->keys[KEYS_CURRENT], now);
+    if (next)
+        rekey_heard(s, s->keys[KEYS_NEXT], now);
+    if (keys_over_volume(s, s->keys[KEYS_CURRENT]))
         rekey_want(s, now);
 }
 

@@ -175,16 +175,16 @@ struct session_out {
     size_t n;
 };
 
-/* What several threads may use at once of this session (session/lane.h): the lane that seals now, and those whose packets need
- * nothing of the session but to be opened, at most SESSION_LANES_MAX; held by the session alone: who keeps one calls lane_hold. Packets of
- * other epochs must come through session_input. false before SESSION_UP. */
-#define SESSION_LANES_MAX 2
+/* What several threads may use at once of this session (session/lane.h): the lane that seals now, and those that open: of the current, the previous
+ * and the next epoch; held by the session alone: who keeps one calls lane_hold. false before SESSION_UP. */
+#define SESSION_LANES_MAX 3
 struct session_lanes {
     struct lane *tx, *rx[SESSION_LANES_MAX]; /* NULL: none */
     uint64_t most;                           /* for lane_take */
 };
 bool session_lanes(const struct session *s, struct session_lanes *l);
-/* Others used the lanes: what follows from that (a rekey by volume, by time) is seen to. Call it at least every second while they do. */
+/* Others used the lanes: what follows from that is seen to: an epoch that was heard is confirmed, a rekey by volume or time begins. To be called soon after, and
+ * then at least every second while they do; outputs and events may follow. */
 void session_lanes_used(struct session *s, usec_t now);
 
 bool session_output(struct session *s, usec_t now, struct session_out *out);

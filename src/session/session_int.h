@@ -27,6 +27,7 @@ struct keys {
     struct lane *lane;
     uint32_t epoch;
     usec_t since;
+    uint64_t opened; /* packets, as far as the session knows of them */
 };
 
 enum key_slot { KEYS_PREVIOUS, KEYS_CURRENT, KEYS_NEXT, KEYS_COUNT };

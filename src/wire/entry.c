@@ -229,6 +229,20 @@ int entry_read(struct entry *e, struct bytes in)
     return 0;
 }
 
+int entry_key(struct sign_public *key, struct bytes start)
+{
+    struct rd r = rd_of(start);
+    struct sign_public found;
+    uint8_t version = rd_u8(&r), type = rd_u8(&r);
+    rd_bytes(&r, PARTY_ID_LEN + 8 + ENTRY_HASH_LEN + 8 + NODE_ID_LEN + 2);
+    read_key(&r, &found);
+    if (!rd_ok(&r) || version != ENTRY_VERSION ||
+        (type != ENTRY_GENESIS && type != ENTRY_ADMIT && type != ENTRY_INVITE))
+        return -EBADMSG;
+    *key = found;
+    return 0;
+}
+
 static void write_unsigned(struct wr *w, const struct entry *e)
 {
     uint8_t scratch[BODY_MAX];

@@ -96,6 +96,11 @@ struct entry {
 int entry_read(struct entry *e, struct bytes in);
 /* The whole entry (unsigned part || e->sig). */
 void entry_write(struct wr *w, const struct entry *e);
+/* The key with which the body of a genesis, an admit or an invite begins, from the first bytes of the entry alone (of which
+ * nothing else is looked at but the type). 0 or -EBADMSG. */
+#define ENTRY_KEY_END                                                                                                  \
+    (2 + PARTY_ID_LEN + 8 + ENTRY_HASH_LEN + 8 + NODE_ID_LEN + 2 + MLDSA_PUBLIC_LEN + ED25519_PUBLIC_LEN)
+int entry_key(struct sign_public *key, struct bytes start);
 void entry_hash(uint8_t hash[ENTRY_HASH_LEN], const struct entry *e);
 
 #endif

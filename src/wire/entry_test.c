@@ -132,6 +132,30 @@ static void every_truncation_and_addition(void **state)
     }
 }
 
+static void the_key_alone(void **state)
+{
+    for (uint8_t t = 1; t < ENTRY_TYPE_COUNT; t++) {
+        uint8_t out[ENTRY_MAX];
+        struct entry e = sample(t);
+        struct sign_public key = {{0}};
+        size_t n = put(out, &e);
+        const struct sign_public *want = t == ENTRY_GENESIS  ? &e.u.genesis.key
+                                         : t == ENTRY_ADMIT  ? &e.u.admit.key
+                                         : t == ENTRY_INVITE ? &e.u.invite.key
+                                                             : NULL;
+        assert_int_equal(entry_key(&key, bytes_of(out, n)), want ? 0 : -EBADMSG);
+        if (!want)
+            continue;
+        assert_memory_equal(&key, want, sizeof key);
+        assert_int_equal(entry_key(&key, bytes_of(out, ENTRY_KEY_END)), 0);
+        for (size_t cut = 0; cut < ENTRY_KEY_END; cut++)
+            assert_int_equal(entry_key(&key, bytes_of(out, cut)), -EBADMSG);
+        out[0]++;
+        assert_int_equal(entry_key(&key, bytes_of(out, n)), -EBADMSG);
+        assert_memory_equal(&key, want, sizeof key);
+    }
+}
+
 /* A flip is refused, or is read as something that is written as exactly these bytes. */
 static void every_flip_is_canonical(void **state)
 {
@@ -270,6 +294,7 @@ int main(void)
         cmocka_unit_test(lengths),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(every_truncation_and_addition),
+        cmocka_unit_test(the_key_alone),
         cmocka_unit_test(every_flip_is_canonical),
         cmocka_unit_test(bad_form),
         cmocka_unit_test(long_name),

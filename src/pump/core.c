@@ -1,0 +1,529 @@
+#include "pump/core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pump/offload_int.h"
+#include "vnet/vnet.h"
+#include "wire/udp_relay.h"
+
+/* Before a frame: the headers that come to stand there, at most. */
+#define HEADS (UDP_RELAY_HEADER_LEN + DATA_HEADROOM)
+
+/* Sealed datagrams that will leave in one send. */
+struct run {
+    const struct route *route; /* NULL: empty */
+    size_t way;
+    size_t bytes, count, segment, payload;
+    bool closed; /* a shorter one is in: nothing may follow */
+};
+
+struct core {
+    struct core_config c;
+    const struct snapshot *snapshot; /* pinned while a batch lasts */
+    usec_t now;
+
+    /* Out. Frames are read behind what the run holds already, and sealed where they lie. */
+    struct run run;
+    uint8_t *out; /* CORE_RUN_BYTES, then room for a frame */
+    bool slowed,
+        pause;     /* frames went to the engine, and may still wait there; nothing should be read meanwhile */
+    size_t head;   /* what stood before the last one: the relay's header, or nothing */
+    uint8_t *cut;  /* segments of super-frames: CORE_RUN_BYTES */
+    uint8_t *copy; /* of a run, for a second way: as much */
+    const struct net_view *net; /* of the last frame */
+
+    /* In. */
+    struct coalesce coalesce;
+    const struct net_view *to; /* whose device the coalescer writes to; NULL: nothing waits */
+    const struct route *from;  /* of the last datagram */
+    struct lane *locked;
+    uint64_t opened, opened_bytes;
+    struct route_way {
+        const struct route *route;
+        uint32_t socket, index;
+        struct net_addr addr;
+        size_t way;
+    } known; /* the last answer */
+
+    uint64_t counts[PLANE_COUNTS];
+};
+
+static const struct coalesce_ops coalesce_ops;
+
+struct core *core_new(const struct core_config *config)
+{
+    struct core *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->c = *config;
+    c->out = malloc(CORE_RUN_BYTES + HEADS + OFFLOAD_FRAME_MAX + DATA_TAILROOM);
+    c->cut = malloc(CORE_RUN_BYTES);
+    c->copy = malloc(CORE_RUN_BYTES);
+    if (c->out && c->cut && c->copy)
+        return c;
+    core_free(c);
+    return NULL;
+}
+
+void core_free(struct core *c)
+{
+    if (!c)
+        return;
+    free(c->out);
+    free(c->cut);
+    free(c->copy);
+    free(c);
+}
+
+void core_offloads(struct core *c, bool tso, bool uso)
+{
+    c->c.tso = tso;
+    c->c.uso = uso;
+}
+
+void core_begin(struct core *c, usec_t now)
+{
+    c->now = now;
+    c->snapshot = plane_pin(c->c.plane, c->c.user);
+    c->net = c->to = NULL;
+    c->from = NULL;
+    c->known.route = NULL;
+}
+
+/* ---- Out. */
+
+static bool run_takes(const struct run *r, const struct route *route, size_t way, size_t size);
+static void run_add(struct run *r, const struct route *route, size_t way, size_t size, size_t payload);
+static size_t head_of(const struct plane_way *w);
+
+/* The same datagrams as a run for another way: with its header before each, or without. */
+static void run_copy(struct core *c, const struct run *r, const uint8_t *p)
+{
+    const struct plane_route *route = route_of(r->route);
+    const struct plane_way *from = &route->ways[r->way],
+                           *to = route->copy > 0 ? &route->ways[route->copy - 1] : NULL;
+    size_t drop = head_of(from), head = to ? head_of(to) : 0, n;
+    struct run copy = {0};
+    for (size_t at = 0; at < r->bytes; at += n) {
+        n = r->bytes - at < r->segment ? r->bytes - at : r->segment;
+        const uint8_t *datagram = p + at + drop;
+        size_t len = n - drop;
+        if (!to) {
+            c->c.io->slow_sealed(c->c.arg, route_ref(r->route), route->copy_slow, datagram, len);
+            continue;
+        }
+        if (len > to->mtu || head + len > CORE_RUN_BYTES)
+            continue;
+        if (copy.count > 0 && !run_takes(&copy, r->route, route->copy - 1, head + len)) {
+            c->c.io->send(c->c.arg, to->socket, &to->addr, c->copy, copy.bytes, copy.segment);
+            copy = (struct run){0};
+        }
+        uint8_t *out = c->copy + copy.bytes;
+        if (head > 0)
+            udp_relay_header(out, to->relay_index, to->relay_token);
+        memcpy(out + head, datagram, len);
+        run_add(&copy, r->route, route->copy - 1, head + len, len);
+    }
+    if (copy.count > 0)
+        c->c.io->send(c->c.arg, to->socket, &to->addr, c->copy, copy.bytes, copy.segment);
+    if (to)
+        route_sent(c->c.plane, r->route, route->copy - 1, c->now);
+    c->counts[PLANE_OUT_COPIES] += r->count;
+}
+
+static void run_send(struct core *c, const struct run *r, const uint8_t *p)
+{
+    const struct plane_route *route = route_of(r->route);
+    const struct plane_way *w = &route->ways[r->way];
+    c->c.io->send(c->c.arg, w->socket, &w->addr, p, r->bytes, r->segment);
+    if (route->copy > 0 || route->copy_slow != 0)
+        run_copy(c, r, p);
+    lane_sealed(route->tx, r->count, r->payload, true);
+    route_sent(c->c.plane, r->route, r->way, c->now);
+    c->counts[PLANE_OUT_PACKETS] += r->count;
+    c->counts[PLANE_OUT_SENDS]++;
+}
+
+static void run_flush(struct core *c)
+{
+    if (c->run.route)
+        run_send(c, &c->run, c->out);
+    c->run = (struct run){0};
+}
+
+/* Whether a datagram of that size may follow those that are in. */
+static bool run_takes(const struct run *r, const struct route *route, size_t way, size_t size)
+{
+    return r->route == route && r->way == way && !r->closed && size <= r->segment &&
+           r->count < CORE_RUN_SEGMENTS && r->bytes + size <= CORE_RUN_BYTES;
+}
+
+static void run_add(struct run *r, const struct route *route, size_t way, size_t size, size_t payload)
+{
+    if (r->count == 0)
+        *r = (struct run){.route = route, .way = way, .segment = size};
+    r->closed = size < r->segment;
+    r->bytes += size;
+    r->payload += payload;
+    r->count++;
+}
+
+/* p: where the datagram begins, the relay's header first where the way has one; the frame of n bytes lies
+ * where it belongs. */
+static int seal_one(struct core *c, const struct plane_route *r, const struct plane_way *w, uint64_t counter,
+                    const struct inner_header *inner, uint8_t *p, size_t n)
+{
+    if (w->relay) {
+        udp_relay_header(p, w->relay_index, w->relay_token);
+        p += UDP_RELAY_HEADER_LEN;
+    }
+    return lane_seal(r->tx, c->c.user, counter, inner, p, n);
+}
+
+static size_t head_of(const struct plane_way *w)
+{
+    return w->relay ? UDP_RELAY_HEADER_LEN : 0;
+}
+
+static struct inner_header inner_of(const struct plane_net *net, bool partial)
+{
+    return (struct inner_header){.kind = net->tap ? INNER_FRAME : INNER_PACKET,
+                                 .flags = partial ? INNER_PARTIAL : 0,
+                                 .party = net->tag};
+}
+
+static void out_plain(struct core *c, const struct route *route, const struct inner_header *inner,
+                      uint8_t *frame, size_t n)
+{
+    const struct plane_route *r = route_of(route);
+    size_t way = (size_t)r->out, head = head_of(&r->ways[way]), size = head + n + DATA_OVERHEAD;
+    uint64_t counter;
+    if (!run_takes(&c->run, route, way, size))
+        run_flush(c);
+    c->head = head;
+    /* It was read behind the run as that was, with the room that the last one needed: mostly that is its
+     * place. */
+    uint8_t *p = c->out + c->run.bytes;
+    if (p + head + DATA_HEADROOM != frame)
+        memmove(p + head + DATA_HEADROOM, frame, n);
+    if (lane_take(r->tx, 1, r->most, &counter) < 0 ||
+        seal_one(c, r, &r->ways[way], counter, inner, p, n) < 0) {
+        c->counts[PLANE_SEAL_FAILED]++;
+        return;
+    }
+    run_add(&c->run, route, way, size, n);
+}
+
+/* Segments that belong to one super-frame: cut, sealed and sent, by the run. */
+static void out_cut(struct core *c, const struct route *route, const struct inner_header *inner,
+                    struct segments *s, size_t segment, size_t count)
+{
+    const struct plane_route *r = route_of(route);
+    size_t way = (size_t)r->out, head = head_of(&r->ways[way]), stride = head + segment + DATA_OVERHEAD, n;
+    struct run run = {0};
+    uint64_t counter;
+    /* In order with what was read before. */
+    run_flush(c);
+    if (lane_take(r->tx, count, r->most, &counter) < 0) {
+        c->counts[PLANE_SEAL_FAILED] += count;
+        return;
+    }
+    for (;;) {
+        if (run.count > 0 && !run_takes(&run, route, way, stride)) {
+            run_send(c, &run, c->cut);
+            run = (struct run){0};
+        }
+        uint8_t *p = c->cut + run.bytes;
+        n = segments_next(s, p + head + DATA_HEADROOM, false);
+        if (n == 0)
+            break;
+        if (seal_one(c, r, &r->ways[way], counter++, inner, p, n) < 0) {
+            c->counts[PLANE_SEAL_FAILED]++;
+            break;
+        }
+        run_add(&run, route, way, head + n + DATA_OVERHEAD, n);
+    }
+    if (run.count > 0)
+        run_send(c, &run, c->cut);
+}
+
+/* Plain frames with whole checksums, as the engine takes them. */
+static void out_slow(struct core *c, uint32_t party_ref, bool tap, const struct vnet_hdr *h, uint8_t *frame,
+                     size_t n)
+{
+    struct segments s;
+    size_t segment, count, k;
+    run_flush(c);
+    c->counts[PLANE_SLOW_FRAMES]++;
+    c->slowed = true;
+    if (h->gso == OFFLOAD_NONE) {
+        if (!h->partial || checksum_complete(frame, n, tap) == 0)
+            c->c.io->slow_frame(c->c.arg, party_ref, frame, n);
+        return;
+    }
+    if (segments_begin(&s, h, frame, n, tap, &segment, &count) < 0 || segment > CORE_RUN_BYTES)
+        return;
+    while ((k = segments_next(&s, c->cut, true)) > 0)
+        c->c.io->slow_frame(c->c.arg, party_ref, c->cut, k);
+}
+
+static const struct route *out_route(struct core *c, const uint8_t *frame, const struct inner_frame *f)
+{
+    const struct route *route = net_out(c->snapshot, c->net, frame, f);
+    const struct plane_route *r = route ? route_of(route) : NULL;
+    return r && r->tx && r->out >= 0 ? route : NULL;
+}
+
+/* Whether packets of that size fit the device's network and the way. */
+static bool out_fits(const struct core *c, const struct route *route, const struct inner_frame *f, size_t n)
+{
+    const struct plane_route *r = route_of(route);
+    const struct plane_way *w = &r->ways[r->out];
+    return n - f->ip <= net_of(c->net)->mtu && n + DATA_OVERHEAD <= w->mtu &&
+           head_of(w) + n + DATA_OVERHEAD <= CORE_RUN_BYTES;
+}
+
+/* A checksum that the device left to us and that no hint would describe to the peer (of a tunnel's inner
+ * packet, behind extension headers) is made whole at once, as skb_checksum_help of Linux makes it. */
+static void sum_settle(const struct vnet_hdr *h, uint8_t *frame, size_t n)
+{
+    uint16_t sum = (uint16_t)~sum_fold(checksum_add(0, frame + h->csum_start, n - h->csum_start));
+    sum_put(frame + h->csum_start + h->csum_offset, sum == 0 ? 0xffff : sum);
+}
+
+static bool sum_is_foreign(const struct vnet_hdr *h, const struct inner_frame *f, size_t n)
+{
+    if (h->gso != OFFLOAD_NONE || !h->partial || (size_t)h->csum_start + h->csum_offset + 2 > n)
+        return false;
+    return !f || !has_upper(f) || h->csum_start != f->upper || h->csum_offset != upper_sum_at(f);
+}
+
+bool core_wants_pause(struct core *c)
+{
+    bool pause = c->pause;
+    c->pause = false;
+    return pause;
+}
+
+uint8_t *core_room(struct core *c)
+{
+    return c->out + c->run.bytes + c->head + DATA_HEADROOM;
+}
+
+void core_frame(struct core *c, uint32_t party_ref, bool tap, const struct vnet_hdr *h, size_t n)
+{
+    uint8_t *frame = core_room(c);
+    struct inner_frame f;
+    struct segments s;
+    size_t segment, count;
+    c->counts[PLANE_OUT_FRAMES]++;
+    if (!c->net || net_of(c->net)->party_ref != party_ref)
+        c->net = snapshot_net(c->snapshot, party_ref);
+    const struct route *route = NULL;
+    bool simple = inner_frame_read(&f, frame, n, tap, h->gso != OFFLOAD_NONE) == 0;
+    struct vnet_hdr settled = {0};
+    if (sum_is_foreign(h, simple ? &f : NULL, n)) {
+        sum_settle(h, frame, n);
+        h = &settled;
+    }
+    if (simple && f.n == n && c->net && net_of(c->net)->tap == tap)
+        route = out_route(c, frame, &f);
+    if (route && c->slowed && (c->slowed = c->c.io->slow_waits && c->c.io->slow_waits(c->c.arg))) {
+        c->pause = true;
+        route = NULL;
+    }
+    const struct inner_header inner =
+        c->net ? inner_of(net_of(c->net), h->partial) : (struct inner_header){0};
+    if (route && h->gso == OFFLOAD_NONE && out_fits(c, route, &f, n))
+        out_plain(c, route, &inner, frame, n);
+    else if (route && h->gso != OFFLOAD_NONE && segments_begin(&s, h, frame, n, tap, &segment, &count) == 0 &&
+             out_fits(c, route, &f, segment))
+        out_cut(c, route, &inner, &s, segment, count);
+    else
+        out_slow(c, party_ref, tap, h, frame, n);
+}
+
+/* ---- In. */
+
+static void coalesced(void *arg, const struct vnet_hdr *h, const struct iovec *pieces, size_t count,
+                      size_t bytes)
+{
+    struct core *c = arg;
+    c->counts[PLANE_IN_WRITES]++;
+    c->c.io->device(c->c.arg, net_of(c->to)->party_ref, h, pieces, count, bytes);
+}
+
+static const struct coalesce_ops coalesce_ops = {coalesced};
+
+static void device_flush(struct core *c)
+{
+    if (c->to)
+        coalesce_flush(&c->coalesce);
+    c->to = NULL;
+}
+
+static void device_of(struct core *c, const struct net_view *v)
+{
+    if (c->to == v)
+        return;
+    device_flush(c);
+    c->to = v;
+    coalesce_init(&c->coalesce, net_of(v)->tap, c->c.tso, c->c.uso, &coalesce_ops, c);
+}
+
+static void lane_let_go(struct core *c)
+{
+    if (!c->locked)
+        return;
+    lane_unlock(c->locked);
+    lane_opened(c->locked, c->opened, c->opened_bytes, true);
+    c->locked = NULL;
+    c->opened = c->opened_bytes = 0;
+}
+
+static void lane_grasp(struct core *c, struct lane *l)
+{
+    if (c->locked == l)
+        return;
+    lane_let_go(c);
+    lane_lock(l);
+    c->locked = l;
+}
+
+/* The number of the peer's way that these datagrams come over, or -1. */
+static int way_of(struct core *c, const struct route *route, uint32_t socket, const struct net_addr *from,
+                  bool relay, uint32_t index)
+{
+    struct route_way *k = &c->known;
+    uint32_t of = relay ? index : 0;
+    if (k->route == route && k->socket == socket && k->index == of && net_addr_equal(&k->addr, from))
+        return (int)k->way;
+    const struct plane_route *r = route_of(route);
+    for (size_t i = 0; i < r->way_count; i++) {
+        const struct plane_way *w = &r->ways[i];
+        if (w->relay != relay || (relay && w->relay_index != index) || w->socket != socket ||
+            !net_addr_equal(&w->addr, from))
+            continue;
+        *k = (struct route_way){route, socket, of, *from, i};
+        return (int)i;
+    }
+    return -1;
+}
+
+static bool opened_well(struct core *c, enum lane_verdict v)
+{
+    switch (v) {
+    case LANE_OPEN:
+        return true;
+    case LANE_SEEN:
+        c->counts[PLANE_REPLAYED]++;
+        return false;
+    case LANE_OLD:
+        c->counts[PLANE_TOO_OLD]++;
+        return false;
+    default:
+        c->counts[PLANE_BAD_TAG]++;
+        return false;
+    }
+}
+
+/* A frame of the peer: to the device, or to the switch. */
+static void in_frame(struct core *c, const struct route *route, const struct inner_header *inner, uint8_t *p,
+                     size_t n)
+{
+    const struct net_view *v =
+        c->to && net_of(c->to)->tag == inner->party ? c->to : snapshot_tag(c->snapshot, inner->party);
+    bool tap = inner->kind == INNER_FRAME, partial = inner->flags & INNER_PARTIAL;
+    struct inner_frame f;
+    /* Longer ones the switch refuses. */
+    if (v && n <= VNET_FRAME_MAX && net_of(v)->tap == tap && inner_frame_read(&f, p, n, tap, false) == 0 &&
+        net_in(v, route_ref(route), p, &f)) {
+        device_of(c, v);
+        c->counts[PLANE_IN_PACKETS]++;
+        coalesce_push(&c->coalesce, p, n, &f, partial);
+        return;
+    }
+    if (partial && checksum_complete(p, n, tap) < 0) {
+        c->counts[PLANE_BAD_INNER]++;
+        return;
+    }
+    /* Nothing of this peer may be overtaken on its way to the device by what goes round by the engine, but
+     * what came before goes first. */
+    device_flush(c);
+    c->counts[PLANE_SLOW_OPENED]++;
+    c->c.io->slow_opened(c->c.arg, route_ref(route), inner->party, inner->kind, p, n);
+}
+
+/* True: done with it, for good or bad. False: it is the engine's. */
+static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n)
+{
+    struct udp_relay m = {0};
+    bool relay = n > UDP_RELAY_HEADER_LEN && p[0] == WIRE_UDP_RELAY;
+    struct data_header h;
+    struct lane *lane;
+    if (relay) {
+        if (udp_relay_read(&m, bytes_of(p, n)) < 0 || m.kind != UDP_RELAY_DATA)
+            return false;
+        p += UDP_RELAY_HEADER_LEN;
+        n -= UDP_RELAY_HEADER_LEN;
+    }
+    if (p[0] != WIRE_DATA || data_header_read(&h, bytes_of(p, n)) < 0 || h.own)
+        return false;
+    const struct route *route = snapshot_session(c->snapshot, h.receiver, h.epoch, &lane);
+    int way = route ? way_of(c, route, socket, from, relay, m.index) : -1;
+    if (way < 0)
+        return false;
+    lane_grasp(c, lane);
+    if (!opened_well(c, lane_open(lane, c->c.user, &h, p, n)))
+        return true;
+    struct inner_header inner;
+    size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
+    if (inner_header_read(&inner, bytes_of(p + DATA_HEADER_LEN, text)) < 0 || !inner_is_payload(inner.kind)) {
+        c->counts[PLANE_BAD_INNER]++;
+        return true;
+    }
+    lane_mark(lane, h.counter);
+    c->opened++;
+    c->opened_bytes += text - INNER_HEADER_LEN;
+    if (c->from != route)
+        route_heard(c->c.plane, route, (size_t)way, c->now);
+    c->from = route;
+    in_frame(c, route, &inner, p + DATA_HEADROOM, text - INNER_HEADER_LEN);
+    return true;
+}
+
+void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n,
+                    size_t segment)
+{
+    if (segment == 0 || segment > n)
+        segment = n;
+    c->from = NULL; /* each run tells once that it was heard */
+    for (size_t at = 0; at < n; at += segment) {
+        size_t len = n - at < segment ? n - at : segment;
+        c->counts[PLANE_IN_DATAGRAMS]++;
+        if (in_datagram(c, socket, from, p + at, len))
+            continue;
+        lane_let_go(c);
+        device_flush(c);
+        c->counts[PLANE_SLOW_DATAGRAMS]++;
+        c->c.io->slow_datagram(c->c.arg, socket, from, p + at, len);
+    }
+    lane_let_go(c);
+}
+
+/* ---- Both. */
+
+void core_end(struct core *c)
+{
+    run_flush(c);
+    device_flush(c);
+    plane_unpin(c->c.plane, c->c.user);
+    c->snapshot = NULL;
+    for (int i = 0; i < PLANE_COUNTS; i++)
+        if (c->counts[i] > 0) {
+            plane_count(c->c.plane, (enum plane_count)i, c->counts[i]);
+            c->counts[i] = 0;
+        }
+}
