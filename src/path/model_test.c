@@ -60,7 +60,7 @@ struct twin {
     struct twin_path path[IDS];
     uint32_t order[IDS], count; /* ids as they were added */
     uint32_t current;
-    usec_t copies_until, excused_at;
+    usec_t copies_until, excused_at, traffic;
     uint32_t stray, excused;
     const struct paths *p;
 };
@@ -290,7 +290,7 @@ static usec_t idle_pace(const struct twin_path *t)
     return at_least(pace, 1 * SEC);
 }
 
-static bool probe_is_due(const struct twin_path *t, usec_t now)
+static bool probe_is_due(const struct twin *w, const struct twin_path *t, usec_t now)
 {
     unsigned answers = 0, dead_probes = 0;
     usec_t last = last_probe(t);
@@ -312,7 +312,7 @@ static bool probe_is_due(const struct twin_path *t, usec_t now)
         every = PATH_PROBE_BUSY;
     else if (!is_alive(t))
         every = usec_min(PATH_PROBE_IDLE, PATH_PROBE_BUSY << (dead_probes > 4 ? 4 : dead_probes));
-    else if (answers < PATH_FIRST_PROBES || better_since(t))
+    else if (answers < PATH_FIRST_PROBES || better_since(t) || (w->traffic && last < w->traffic + 5 * SEC))
         every = PATH_PROBE_BUSY;
     return now >= last + every;
 }
@@ -622,7 +622,7 @@ static void probes(struct twin *w, struct paths *p, usec_t now)
     uint8_t bytes[PATH_PROBE_LEN];
     bool due[IDS] = {false};
     for (uint32_t i = 0; i < w->count; i++)
-        due[w->order[i]] = probe_is_due(&w->path[w->order[i]], now);
+        due[w->order[i]] = probe_is_due(w, &w->path[w->order[i]], now);
     while (paths_output(p, now, &id, bytes, &size)) {
         assert_in_range(id, 0, IDS - 1);
         struct twin_path *t = &w->path[id];
@@ -718,9 +718,11 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
     } else if (dice < 60) {
         paths_sent(p, id, now);
         note(t, SENT, now);
+        w->traffic = now;
     } else if (dice < 80) {
         paths_received(p, id, now);
         note(t, RECEIVED, now);
+        w->traffic = now;
         if (!is_alive(t) && now >= last_probe(t) + spacing(t))
             note(t, SPOKE, now); /* what is dead is asked */
         if (rng_below(rng, 2)) {

@@ -136,7 +136,13 @@ static usec_t idle_interval(const struct path *h)
     return later(PATH_PROBE_BUSY, h->kind == PATH_WS_RELAY ? usec_min(t, WS_IDLE_MAX) : t);
 }
 
-static usec_t probe_interval(const struct path *h)
+/* Which path is the better one is a question only while something is carried. */
+static bool warm(const struct paths *p, const struct path *h)
+{
+    return p->traffic_at && h->last_probe < p->traffic_at + PATH_WARM;
+}
+
+static usec_t probe_interval(const struct paths *p, const struct path *h)
 {
     if (h->traffic)
         return PATH_PROBE_BUSY;
@@ -144,16 +150,16 @@ static usec_t probe_interval(const struct path *h)
         unsigned shift = h->dead_probes < DEAD_SHIFT_MAX + 1 ? h->dead_probes : DEAD_SHIFT_MAX + 1;
         return usec_min(PATH_PROBE_BUSY << shift, PATH_PROBE_IDLE);
     }
-    return h->answers < PATH_FIRST_PROBES || h->better ? PATH_PROBE_BUSY : idle_interval(h);
+    return h->answers < PATH_FIRST_PROBES || h->better || warm(p, h) ? PATH_PROBE_BUSY : idle_interval(h);
 }
 
-static usec_t probe_due(const struct path *h)
+static usec_t probe_due(const struct paths *p, const struct path *h)
 {
     if (h->ask)
         return h->ask;
     if (h->last_probe == 0)
         return h->since;
-    usec_t due = h->last_probe + probe_interval(h);
+    usec_t due = h->last_probe + probe_interval(p, h);
     if (h->stray && h->last_probe < h->stray)
         due = usec_min(due, h->stray);
     if (h->alive && h->waiting)
@@ -307,6 +313,7 @@ void paths_sent(struct paths *p, uint32_t id, usec_t now)
     if (!h)
         return;
     h->traffic = true;
+    p->traffic_at = later(p->traffic_at, now);
     mtu_used(&h->mtu);
     awaits(h, now);
 }
@@ -314,8 +321,10 @@ void paths_sent(struct paths *p, uint32_t id, usec_t now)
 void paths_received(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
-    if (h)
+    if (h) {
         h->traffic = true;
+        p->traffic_at = later(p->traffic_at, now);
+    }
     paths_heard(p, id, now);
 }
 
@@ -388,7 +397,7 @@ bool paths_output(struct paths *p, usec_t now, uint32_t *id, uint8_t probe[PATH_
     for (size_t i = 0; i < p->count; i++) {
         struct path *h = &p->path[i];
         /* Not a probe for a path that the tick would bury at the same moment. */
-        if (probe_due(h) > now || dead_due(h) <= now)
+        if (probe_due(p, h) > now || dead_due(h) <= now)
             continue;
         probe_send(p, h, now, probe);
         *id = h->id;
@@ -593,7 +602,7 @@ usec_t paths_wake(const struct paths *p)
     usec_t wake = USEC_NEVER;
     for (size_t i = 0; i < p->count; i++) {
         const struct path *h = &p->path[i];
-        wake = usec_min(wake, usec_min(probe_due(h), dead_due(h)));
+        wake = usec_min(wake, usec_min(probe_due(p, h), dead_due(h)));
         wake = usec_min(wake, paths_takeover_due(p, h));
         if (path_mtu_is_on(h))
             wake = usec_min(wake, mtu_wake(&h->mtu));

@@ -36,6 +36,7 @@ bool path_is_direct(enum path_kind k); /* to the peer itself: lan, udp, tls */
 #define PATH_SUSPECT      (200 * MSEC) /* between the probes of a silence, from the third on: max(this, srtt) */
 #define PATH_DEAD_MIN     (600 * MSEC) /* sent, nothing heard for max(this, 3 srtt): dead */
 #define PATH_ONE_WAY      (5 * SEC) /* heard, but no probe answered for this: only the way back works: dead */
+#define PATH_WARM         (5 * SEC) /* after traffic on any path: the others are measured at the busy pace, too */
 #define PATH_LOSS_WINDOW  32        /* probes over which loss is counted */
 #define PATH_FIRST_PROBES 4         /* a new path is measured at the busy pace until so many are answered */
 #define PATH_HOLD         (3 * SEC) /* another path must be better for this long ... */

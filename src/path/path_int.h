@@ -57,6 +57,7 @@ struct paths {
     usec_t excused_at;
     uint32_t excused;    /* a path that the peer uses though the current one answers; PATHS_NO_ID */
     usec_t seen;         /* the latest `now` */
+    usec_t traffic_at;   /* when any path last carried something */
     usec_t copies_until; /* after a change away from a path that failed */
     struct path_event events[PATH_EVENTS_MAX];
     size_t event_first, event_count;

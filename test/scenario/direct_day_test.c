@@ -6,7 +6,7 @@
 #include "base/log.h"
 
 #define NODES     20
-#define GROWTH    (1024 * 1024)
+#define GROWTH    (4 * 1024 * 1024) /* sessions, with the contexts of their ciphers, come and go by as much from hour to hour */
 #define SOON      (5 * SEC) /* after what happened is over */
 #define LOOK      (200 * MSEC)
 #define AWAKE     3         /* at ordinary hours */
