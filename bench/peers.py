@@ -103,6 +103,7 @@ class Veth(Tunnel):
 class Warren(Tunnel):
     """Two nodes and a hub beside end a; measured when the pair is on a direct path."""
     get = 'make'
+    LIMITS = ('--limit', 'mtu=1418')  # as the others', less what an Ethernet header needs; the default is smaller, for IPv6 below
 
     def __init__(self, mode, cipher, name):
         self.mode, self.cipher, self.name = mode, cipher, name
@@ -122,10 +123,10 @@ class Warren(Tunnel):
                       stdout=subprocess.PIPE, stderr=self.ground.log('hub.log'))
         self.hub = hub
         url = lab.read_line(hub, r'hub ready (https://\S+)', os.path.join(self.ground.dir, 'hub.log')).group(1)
-        self.processes = [a.up('--hub', url)]
+        self.processes = [a.up('--hub', url, *self.LIMITS)]
         a.warren('party', 'create', 'bench', '--mode', self.mode, '--cipher', self.cipher)
         invite = a.warren('invite').stdout
-        self.processes.append(b.up())
+        self.processes.append(b.up(*self.LIMITS))
         self.processes.append(hub)
         b.warren('join', '-', input=invite)
         live.wait_for('a direct path', self.direct, timeout=15)

@@ -127,19 +127,56 @@ static size_t after_last(const struct twin_path *t, unsigned mask)
 }
 
 #define ANSWERS (1u << ANSWER | 1u << PASSED)
-#define HEARD   (ANSWERS | 1u << RECEIVED | 1u << DIED | 1u << ANEW)
+#define LIFE    (ANSWERS | 1u << RECEIVED)
+#define STARTS  (1u << DIED | 1u << ANEW)
 #define ASKS    (1u << ANEW | 1u << DOUBTED | 1u << ASKED | 1u << SPOKE)
 
-/* The first thing sent since the last sign of life, 0 if none; and the probes since then. */
-static usec_t unheard(const struct twin_path *t, unsigned *probes)
+static bool is_one(const struct entry *e, unsigned mask)
 {
-    usec_t first = 0;
-    *probes = 0;
-    for (size_t i = after_last(t, HEARD); i < t->n; i++) {
-        if (t->log[i].what == SENT || t->log[i].what == PROBE)
-            first = first ? first : t->log[i].at;
-        *probes += t->log[i].what == PROBE;
+    return mask >> e->what & 1;
+}
+
+/* Of probes and the last packet before entry `i` that were sent later than what was heard; 0: none. */
+static usec_t left_over(const struct twin_path *t, size_t i, usec_t heard)
+{
+    usec_t first = USEC_NEVER, packet = 0;
+    for (size_t k = 0; k < i; k++) {
+        const struct entry *e = &t->log[k];
+        if (e->what == SENT)
+            packet = at_least(packet, e->at);
+        first = is_one(e, STARTS)                   ? USEC_NEVER
+                : e->what == PROBE && e->at > heard ? usec_min(first, e->at)
+                                                    : first;
     }
+    first = packet > heard ? usec_min(first, packet) : first;
+    return first == USEC_NEVER ? 0 : first;
+}
+
+/* The first thing sent since the last sign of life, 0 if none; the probes since then, and when the second of
+ * them was. News come late, and in any order. */
+static usec_t unheard(const struct twin_path *t, unsigned *probes, usec_t *second)
+{
+    usec_t first = 0, heard = 0, doubt = 0;
+    size_t start = 0, last = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct entry *e = &t->log[i];
+        if (is_one(e, LIFE) && e->at >= heard) {
+            heard = e->at;
+            last = i;
+            first = first && first <= heard ? left_over(t, i, heard) : first;
+        } else if (is_one(e, STARTS)) {
+            first = 0;
+            start = i;
+        } else if ((e->what == SENT && e->at >= at_least(heard, doubt)) || e->what == PROBE) {
+            first = first ? usec_min(first, e->at) : e->at;
+        }
+        doubt = is_one(e, 1u << ANEW | 1u << DOUBTED) ? e->at : doubt;
+    }
+    *probes = 0;
+    *second = USEC_NEVER;
+    for (size_t i = start; i < t->n; i++)
+        if (t->log[i].what == PROBE && (i > last || t->log[i].at > heard) && ++*probes == 2)
+            *second = t->log[i].at;
     return is_alive(t) ? first : 0;
 }
 
@@ -149,19 +186,10 @@ static usec_t last_probe(const struct twin_path *t)
     return i ? t->log[i - 1].at : 0;
 }
 
-static usec_t second_probe(const struct twin_path *t)
-{
-    unsigned n = 0;
-    for (size_t i = after_last(t, HEARD); i < t->n; i++)
-        if (t->log[i].what == PROBE && ++n == 2)
-            return t->log[i].at;
-    return USEC_NEVER;
-}
-
 static bool must_die(const struct twin_path *t, usec_t now)
 {
     unsigned probes, asked = 0;
-    usec_t first = unheard(t, &probes), since = 0, second = second_probe(t);
+    usec_t second, first = unheard(t, &probes, &second), since = 0;
     if (!is_alive(t))
         return false;
     if (first && second != USEC_NEVER && now >= first + patience(t) && now >= second + spacing(t))
@@ -201,13 +229,16 @@ static usec_t doubtful(const struct twin_path *t)
 static usec_t strayed(const struct twin_path *t)
 {
     size_t i = after_last(t, 1u << STRAYED);
-    return i > after_last(t, HEARD) ? t->log[i - 1].from : 0;
+    for (size_t k = i; i > 0 && k < t->n; k++)
+        if (is_one(&t->log[k], STARTS) || (is_one(&t->log[k], LIFE) && t->log[k].at >= t->log[i - 1].at))
+            return 0;
+    return i ? t->log[i - 1].from : 0;
 }
 
 static bool in_doubt(const struct twin_path *t, usec_t now)
 {
     unsigned probes;
-    usec_t first = unheard(t, &probes);
+    usec_t second, first = unheard(t, &probes, &second);
     return is_alive(t) &&
            (forced(t) || (strayed(t) && now >= strayed(t)) || (first && now >= first + doubtful(t)));
 }
@@ -269,7 +300,7 @@ static usec_t better_since(const struct twin_path *t)
 static bool question_is_due(const struct twin_path *t, usec_t now)
 {
     unsigned probes;
-    usec_t first = unheard(t, &probes), last = last_probe(t), doubt = doubtful(t), srtt, var;
+    usec_t second, first = unheard(t, &probes, &second), last = last_probe(t), doubt = doubtful(t), srtt, var;
     if (!first)
         return forced(t) && now >= last + spacing(t);
     times(t, &srtt, &var);
@@ -302,7 +333,9 @@ static bool probe_is_due(const struct twin *w, const struct twin_path *t, usec_t
         return true;
     if (is_alive(t) && question_is_due(t, now))
         return true;
-    bool traffic = after_last(t, 1u << SENT | 1u << RECEIVED) > after_last(t, 1u << PROBE);
+    bool traffic = false;
+    for (size_t i = after_last(t, 1u << PROBE); i < t->n; i++)
+        traffic = traffic || (is_one(&t->log[i], 1u << SENT | 1u << RECEIVED) && t->log[i].at >= last);
     for (size_t i = 0; i < t->n; i++)
         answers += t->log[i].what == ANSWER;
     for (size_t i = after_last(t, 1u << DIED | 1u << ASKED); i < t->n; i++)
@@ -529,7 +562,7 @@ static void twin_doubt(struct twin *w, usec_t now)
     for (uint32_t i = 0; i < w->count; i++) {
         struct twin_path *t = &w->path[w->order[i]];
         unsigned probes;
-        usec_t first = unheard(t, &probes);
+        usec_t second, first = unheard(t, &probes, &second);
         bool anew = !forced(t) || (first && now >= first + 2 * patience(t));
         note(t, !is_alive(t) ? ASKED : anew ? ANEW : DOUBTED, now);
     }
@@ -538,8 +571,10 @@ static void twin_doubt(struct twin *w, usec_t now)
 /* The last thing heard, or when it was added, died or came back, if that was later. */
 static usec_t last_life(const struct twin_path *t)
 {
-    size_t i = after_last(t, ANSWERS | 1u << RECEIVED | 1u << DIED | 1u << REVIVED);
-    return i ? t->log[i - 1].at : t->added;
+    usec_t at = t->added;
+    for (size_t i = 0; i < t->n; i++)
+        at = is_one(&t->log[i], LIFE | 1u << DIED | 1u << REVIVED) ? at_least(at, t->log[i].at) : at;
+    return at;
 }
 
 static void twin_carried(struct twin *w, uint32_t id, usec_t now)
@@ -551,13 +586,27 @@ static void twin_carried(struct twin *w, uint32_t id, usec_t now)
     times(best, &srtt, &var);
     if (id == w->current && now >= w->excused_at + 1 * SEC)
         w->excused = PATHS_NO_ID;
-    if (id == w->current || id == w->excused || !is_alive(best) || strayed(best) ||
+    if (id == w->current || id == w->excused || !is_alive(best) || strayed(best) || now < last_life(best) ||
         cost(&w->path[id]) <= cost(best))
         return;
     usec_t from = at_least(now, last_life(best) + at_least(50 * MSEC, srtt));
     note(best, STRAYED, now);
     best->log[best->n - 1].from = from;
     w->stray = id;
+}
+
+static void twin_received(struct twin *w, struct twin_path *t, usec_t at)
+{
+    usec_t srtt, var;
+    times(t, &srtt, &var);
+    size_t i = after_last(t, 1u << STRAYED);
+    bool older = at < last_life(t);
+    note(t, RECEIVED, at);
+    w->traffic = at_least(w->traffic, at);
+    if (strayed(t) && !older) /* though not by what came after the strays */
+        t->log[i - 1].from = at_least(t->log[i - 1].at, at + at_least(50 * MSEC, srtt));
+    if (!is_alive(t) && at >= last_probe(t) + spacing(t))
+        note(t, SPOKE, at); /* what is dead is asked */
 }
 
 /* ---- Both together. */
@@ -706,6 +755,7 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
     uint32_t id = (uint32_t)rng_below(rng, IDS);
     struct twin_path *t = &w->path[id];
     uint64_t dice = rng_below(rng, 200);
+    usec_t told = at_least(t->added, now - (rng_below(rng, 2) ? rng_below(rng, 25 * MSEC) : 0));
     if (!t->there && dice < 60) {
         enum path_kind kind = (enum path_kind)(1 + rng_below(rng, PATH_KIND_COUNT - 1));
         assert_int_equal(paths_add(p, id, kind, now), 0);
@@ -716,18 +766,15 @@ static void step(struct twin *w, struct paths *p, const struct rng *rng, usec_t 
         paths_del(p, id);
         twin_del(w, id, now);
     } else if (dice < 60) {
-        paths_sent(p, id, now);
-        note(t, SENT, now);
-        w->traffic = now;
+        paths_sent(p, id, told);
+        note(t, SENT, told);
+        w->traffic = at_least(w->traffic, told);
     } else if (dice < 80) {
-        paths_received(p, id, now);
-        note(t, RECEIVED, now);
-        w->traffic = now;
-        if (!is_alive(t) && now >= last_probe(t) + spacing(t))
-            note(t, SPOKE, now); /* what is dead is asked */
+        paths_received(p, id, told);
+        twin_received(w, t, told);
         if (rng_below(rng, 2)) {
-            paths_carried(p, id, now);
-            twin_carried(w, id, now);
+            paths_carried(p, id, told);
+            twin_carried(w, id, told);
         }
     } else if (dice < 140) {
         answer_one(w, p, t, rng, now);

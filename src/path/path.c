@@ -277,12 +277,13 @@ bool paths_second(const struct paths *p, size_t size, usec_t now, uint32_t *id, 
     return found(fits ? stray : path_best_of(p, size, first, now), id, kind);
 }
 
-/* ---- Signs of life. */
+/* ---- Signs of life. Times of what is told may lie before what is known already, and in any order: the later
+ * one counts, whichever is told first. */
 
-static void awaits(struct path *h, usec_t now)
+static void awaits(struct path *h, usec_t at)
 {
-    if (h->alive && !h->waiting)
-        h->waiting = now;
+    if (h->alive && at >= later(h->heard, h->forced) && (!h->waiting || at < h->waiting))
+        h->waiting = at;
 }
 
 /* Its clocks start anew. */
@@ -293,10 +294,38 @@ static void calm(struct path *h)
     h->stray = 0;
 }
 
-static void heard(struct path *h, usec_t now)
+/* What was sent after the last sign of life waits on: the questions since then, and the last packet, whose
+ * time is the only one that is known. */
+static void waits_on(struct path *h)
 {
-    calm(h);
-    h->heard = now;
+    usec_t first = 0, second = USEC_NEVER;
+    unsigned tries = 0;
+    for (size_t i = 1; i <= PATH_LOSS_WINDOW; i++) {
+        /* from the youngest to the oldest */
+        usec_t sent = h->probes[(h->next_probe + PATH_LOSS_WINDOW - i) % PATH_LOSS_WINDOW].sent;
+        if (sent <= h->heard)
+            break;
+        second = first;
+        first = sent;
+        tries++;
+    }
+    h->waiting = h->sent <= h->heard ? first : first ? usec_min(first, h->sent) : h->sent;
+    h->tries = tries;
+    if (tries >= 2)
+        h->second_try = second;
+}
+
+static void heard(struct path *h, usec_t at)
+{
+    if (at < h->heard)
+        return;
+    h->heard = at;
+    if (h->waiting && h->waiting <= at)
+        waits_on(h);
+    if (h->strayed <= at)
+        h->stray = 0;
+    else if (h->stray)
+        h->stray = later(h->strayed, later(at, h->since) + later(PATH_STRAY, h->srtt));
 }
 
 void paths_keepalive(struct paths *p, uint32_t id, usec_t lifetime)
@@ -306,25 +335,29 @@ void paths_keepalive(struct paths *p, uint32_t id, usec_t lifetime)
         h->lifetime = lifetime;
 }
 
+static void carries(struct paths *p, struct path *h, usec_t at)
+{
+    h->traffic = h->traffic || at >= h->last_probe;
+    p->traffic_at = later(p->traffic_at, at);
+}
+
 void paths_sent(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
     see(p, now);
     if (!h)
         return;
-    h->traffic = true;
-    p->traffic_at = later(p->traffic_at, now);
+    carries(p, h, now);
     mtu_used(&h->mtu);
+    h->sent = later(h->sent, now);
     awaits(h, now);
 }
 
 void paths_received(struct paths *p, uint32_t id, usec_t now)
 {
     struct path *h = path_find(p, id);
-    if (h) {
-        h->traffic = true;
-        p->traffic_at = later(p->traffic_at, now);
-    }
+    if (h)
+        carries(p, h, now);
     paths_heard(p, id, now);
 }
 
@@ -357,10 +390,11 @@ void paths_carried(struct paths *p, uint32_t id, usec_t now)
         return;
     if (h == current && now >= p->excused_at + PATH_EXCUSED)
         excuse(p, PATHS_NO_ID, now);
-    if (h == current || id == p->excused || !current->alive || current->stray ||
+    usec_t heard = later(current->heard, current->since);
+    if (h == current || id == p->excused || !current->alive || current->stray || now < heard ||
         path_cost(h) <= path_cost(current))
         return;
-    usec_t heard = later(current->heard, current->since);
+    current->strayed = now;
     current->stray = later(now, heard + later(PATH_STRAY, current->srtt));
     p->stray = id;
 }

@@ -78,11 +78,13 @@ void paths_clear(struct paths *p);
 bool paths_best(const struct paths *p, uint32_t *id, enum path_kind *kind);
 /* Traffic went out or came in over a path. Any authenticated packet counts as a sign of life, but only for
  * PATH_ONE_WAY without an answered probe; a dead path comes back by an answer alone. Probes and answers are
- * not traffic: do not report those. */
+ * not traffic: do not report those. `now` may be the time when it happened, some 10 ms ago, in any order with
+ * what else is told: what is older than something known does not undo it. So also of the next two. */
 void paths_sent(struct paths *p, uint32_t id, usec_t now);
 void paths_received(struct paths *p, uint32_t id, usec_t now);
-/* Something authentic that is no traffic came: the peer's probes and answers, words between the sessions. A sign of life, but it
- * does not make a path busy: two ends that only ask each other would else keep each other awake. */
+/* Something authentic that is no traffic came: the peer's probes and answers, words between the sessions. A
+ * sign of life, but it does not make a path busy: two ends that only ask each other would else keep each
+ * other awake. */
 void paths_heard(struct paths *p, uint32_t id, usec_t now);
 
 /* Payload of the peer came over it, after paths_received of the same packet. Where that is a worse path than

@@ -36,8 +36,10 @@ struct path {
     usec_t better;        /* since when it is enough better than the current one; 0: it is not */
     usec_t left;          /* when another path was last preferred to it; 0: never */
     usec_t forced;        /* in doubt since then, until a probe sent later is answered; 0: it is not */
+    usec_t sent;          /* the last packet; 0: none yet */
     usec_t heard;         /* the last sign of life; 0: none yet */
     usec_t stray;         /* in doubt from then on, for the peer's payload took a worse path; 0: not */
+    usec_t strayed;       /* when that payload came */
     usec_t ask;           /* a probe is wanted since then; 0: none */
     usec_t lifetime;      /* of NAT bindings; 0: not known */
     bool measured;        /* srtt is our own probes' */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -382,12 +383,25 @@ static void batch(struct worker *w, const struct epoll_event *events, int n)
     w->put = false;
 }
 
+/* What comes next under load mostly comes at once: to look a few times, letting others run in between, is
+ * cheaper than to sleep and be woken, for the sender too, who need not wake us. */
+static int await(struct worker *w, struct epoll_event *events)
+{
+    int set = atomic_load(&w->starved) ? w->sockets : w->all, n = 0;
+    for (int i = 0; i < PUMP_LOOKS && n == 0; i++) {
+        n = epoll_wait(set, events, EVENTS, 0);
+        if (n == 0)
+            sched_yield();
+    }
+    return n != 0 ? n : epoll_wait(set, events, EVENTS, -1);
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event events[EVENTS];
     while (!atomic_load(&w->pump->stop)) {
-        int n = epoll_wait(atomic_load(&w->starved) ? w->sockets : w->all, events, EVENTS, -1);
+        int n = await(w, events);
         if (n > 0)
             batch(w, events, n);
     }

@@ -20,6 +20,7 @@
 #define PUMP_BYTES       (256u << 10) /* or bytes, then the others have theirs */
 #define PUMP_RUNS        4            /* received by one system call */
 #define PUMP_TURNS       4            /* of those in a turn */
+#define PUMP_LOOKS       5 /* for more, before a worker sleeps */
 #define PUMP_SEND_WAIT_MS                                                                                    \
     5 /* for room in a socket's send buffer: until then the device's queue waits, then the packets are lost  \
        */
