@@ -270,6 +270,29 @@ void dataplane_sync(struct node *n, usec_t now)
 
 /* ---- News. */
 
+/* A worker's clock may be ahead of the moment that the engine lives in. */
+static void news_by_now(struct plane_news *news, usec_t now)
+{
+    news->traffic = usec_min(news->traffic, now);
+    news->seen = usec_min(news->seen, now);
+    for (size_t i = 0; i < news->way_count; i++) {
+        news->ways[i].received = usec_min(news->ways[i].received, now);
+        news->ways[i].awaiting = usec_min(news->ways[i].awaiting, now);
+    }
+}
+
+/* The first thing that waits, and the last: between them the engine may have heard something. */
+static void news_sent(struct node_peer *p, const struct plane_news *news)
+{
+    for (size_t i = 0; p->paths && i < news->way_count; i++) {
+        if (news->ways[i].awaiting == 0)
+            continue;
+        paths_sent(p->paths, news->ways[i].id, news->ways[i].awaiting);
+        if (news->traffic > news->ways[i].awaiting)
+            paths_sent(p->paths, news->ways[i].id, news->traffic);
+    }
+}
+
 /* In the order of time: what came last over the best way takes back what came before it over others. */
 static void news_heard(struct node_peer *p, struct plane_news *news)
 {
@@ -293,14 +316,13 @@ static void news_of(struct node *n, struct node_peer *p, usec_t now)
     struct plane_news news;
     if (!plane_news(n->data->plane, p->ref, &news))
         return;
+    news_by_now(&news, now);
     if (news.traffic > p->traffic)
         p->traffic = news.traffic;
     if (news.seen > p->seen)
         p->seen = news.seen;
     news_heard(p, &news);
-    for (size_t i = 0; p->paths && i < news.way_count; i++)
-        if (news.ways[i].awaiting != 0)
-            paths_sent(p->paths, news.ways[i].id, news.ways[i].awaiting);
+    news_sent(p, &news);
     if (p->cur) {
         session_lanes_used(p->cur->s, now);
         peer_events(n, p->cur, now);
@@ -341,6 +363,15 @@ void dataplane_tick(struct node *n, usec_t now)
         d->retry = USEC_NEVER;
         peers_all(n, now);
     }
+}
+
+uint64_t dataplane_drops(const struct node *n, enum session_drop d)
+{
+    static const enum plane_count counts[DROP_COUNT] = {[DROP_BAD_TAG] = PLANE_BAD_TAG,
+                                                        [DROP_REPLAYED] = PLANE_REPLAYED,
+                                                        [DROP_TOO_OLD] = PLANE_TOO_OLD,
+                                                        [DROP_BAD_INNER] = PLANE_BAD_INNER};
+    return n->data && counts[d] != 0 ? plane_counted(n->data->plane, counts[d]) : 0;
 }
 
 void dataplane_metrics(const struct node *n, struct buf *out)

@@ -13,6 +13,8 @@ void dataplane_peer_gone(struct node *n, uint32_t ref);
 /* Parties and the relay's binding are compared with what the plane has, and what changed is published. */
 void dataplane_sync(struct node *n, usec_t now);
 void dataplane_tick(struct node *n, usec_t now);
+/* Packets that workers refused in a session's stead. */
+uint64_t dataplane_drops(const struct node *n, enum session_drop d);
 void dataplane_metrics(const struct node *n, struct buf *out);
 usec_t dataplane_wake(const struct node *n);
 

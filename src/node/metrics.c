@@ -167,6 +167,8 @@ static void put_drops(const struct node *n, struct buf *out)
                 drops[d] += info.drops[d];
         }
     }
+    for (int d = 0; d < DROP_COUNT; d++)
+        drops[d] += dataplane_drops(n, (enum session_drop)d);
     for (size_t i = 0; i < n->party_count; i++) {
         struct vnet_stats st;
         if (!n->parties[i]->vnet)

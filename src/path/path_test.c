@@ -523,6 +523,115 @@ static void loss_counts(void **state)
     world_end(w);
 }
 
+/* ---- News of some 10 ms ago. */
+
+/* On a path of 20 ms that was heard at START, a probe that nobody answered was sent at START + 20 ms. */
+static struct paths *asked_at_20_ms(struct rng_seeded *chance)
+{
+    struct paths *p = paths_new(rng_seeded(chance, 7));
+    uint32_t id;
+    uint16_t size;
+    uint8_t probe[PATH_PROBE_LEN];
+    assert_non_null(p);
+    assert_int_equal(paths_add(p, DIRECT, PATH_UDP, START), 0);
+    paths_rtt(p, DIRECT, 20 * MSEC, START);
+    paths_received(p, DIRECT, START);
+    assert_true(paths_output(p, START + 20 * MSEC, &id, probe, &size));
+    assert_int_equal(size, 0);
+    return p;
+}
+
+static bool doubted_at(struct paths *p, usec_t now)
+{
+    struct path_stats s;
+    paths_sent(p, PATHS_NO_ID, now); /* nobody; but the time is told */
+    assert_true(paths_stats(p, DIRECT, &s));
+    return s.doubted;
+}
+
+static void late_news_undo_nothing(void **state)
+{
+    static const struct {
+        usec_t received, sent, packet; /* told in this order, 30 ms after START; 0: not */
+        usec_t doubt;
+    } cases[] = {
+        {0, 0, 0, 20},   /* the probe */
+        {19, 0, 0, 20},  /* heard before it: that waits on */
+        {20, 0, 0, 0},   /* heard with it: nothing waits */
+        {25, 0, 0, 0},   /* after it */
+        {0, 10, 0, 10},  /* sent before the probe, which was not the first thing then */
+        {0, 25, 0, 20},  /* after it */
+        {15, 10, 0, 20}, /* before what was heard later: it says nothing any more */
+        {15, 17, 0, 17}, /* after that, before the probe */
+        {25, 24, 0, 0},  {25, 25, 0, 25},
+        {25, 28, 0, 28}, {25, 24, 29, 29}, /* of several the last may be later */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rng_seeded chance;
+        struct paths *p = asked_at_20_ms(&chance);
+        usec_t due = START + cases[i].doubt * MSEC + PATH_DOUBT;
+        if (cases[i].received)
+            paths_received(p, DIRECT, START + cases[i].received * MSEC);
+        if (cases[i].sent)
+            paths_sent(p, DIRECT, START + cases[i].sent * MSEC);
+        if (cases[i].packet)
+            paths_sent(p, DIRECT, START + cases[i].packet * MSEC);
+        assert_false(doubted_at(p, due - 1));
+        assert_int_equal(doubted_at(p, due), cases[i].doubt != 0);
+        assert_int_equal(doubted_at(p, START + 10 * SEC), cases[i].doubt != 0);
+        paths_free(p);
+    }
+}
+
+/* Two questions of a silence, and something heard before the first, between them, after both: as many count
+ * as were asked later. */
+static void late_news_count_tries(void **state)
+{
+    for (usec_t tries = 0; tries <= 2; tries++) {
+        struct rng_seeded chance;
+        struct paths *p = asked_at_20_ms(&chance);
+        struct path_stats s;
+        uint32_t id;
+        uint16_t size;
+        uint8_t probe[PATH_PROBE_LEN];
+        usec_t second = START + 20 * MSEC + PATH_DOUBT, first = tries == 2 ? START + 20 * MSEC : second;
+        assert_true(paths_output(p, second, &id, probe, &size) && size == 0);
+        paths_received(p, DIRECT, tries == 2 ? START + 19 * MSEC : tries == 1 ? second - 1 : second);
+        paths_tick(p, first + PATH_DEAD_MIN - 1);
+        assert_true(paths_stats(p, DIRECT, &s) && s.alive);
+        paths_tick(p, first + PATH_DEAD_MIN);
+        assert_true(paths_stats(p, DIRECT, &s));
+        assert_int_equal(s.alive, tries < 2);
+        assert_int_equal(s.doubted, tries == 1);
+        paths_free(p);
+    }
+}
+
+/* A packet over the relay, told after what was heard here later, and the other way round. */
+static void late_strays(void **state)
+{
+    for (int late = 0; late < 2; late++) {
+        struct world *w = world_make();
+        world_add(w, RELAY, PATH_UDP_RELAY, 30 * MSEC);
+        world_add(w, DIRECT, PATH_UDP, 20 * MSEC);
+        world_run(w, 8 * SEC);
+        assert_int_equal(best(w), DIRECT);
+        w->now += 500 * MSEC;
+        paths_heard(w->p, late ? RELAY : DIRECT, w->now - 10 * MSEC);
+        paths_received(w->p, RELAY, w->now - 20 * MSEC);
+        paths_carried(w->p, RELAY, w->now - 20 * MSEC);
+        assert_int_equal(doubted_at(w->p, w->now), late); /* heard later than the stray: none */
+        paths_received(w->p, DIRECT, w->now - 100 * MSEC);
+        assert_int_equal(doubted_at(w->p, w->now), late);
+        paths_received(w->p, DIRECT, w->now - 25 * MSEC); /* the stray is in doubt 50 ms after that */
+        assert_false(doubted_at(w->p, w->now));
+        assert_int_equal(doubted_at(w->p, w->now + 25 * MSEC), late);
+        paths_received(w->p, DIRECT, w->now - 20 * MSEC);
+        assert_false(doubted_at(w->p, w->now + 60 * MSEC));
+        world_end(w);
+    }
+}
+
 static void events_are_bounded(void **state)
 {
     struct world *w = world_make();
@@ -571,6 +680,9 @@ int main(void)
         cmocka_unit_test(kinds_and_times),
         cmocka_unit_test(a_short_gain_is_none),
         cmocka_unit_test(loss_counts),
+        cmocka_unit_test(late_news_undo_nothing),
+        cmocka_unit_test(late_news_count_tries),
+        cmocka_unit_test(late_strays),
         cmocka_unit_test(events_are_bounded),
         cmocka_unit_test(kinds_have_names),
     };

@@ -629,6 +629,11 @@ bool plane_news(struct plane *p, uint32_t ref, struct plane_news *news)
     if (!r)
         return false;
     struct meter *m = r->meter;
+    /* A look first: most peers did nothing while some are busy. What is not seen yet stirs (above) and is
+     * seen the next time. */
+    if (atomic_load_explicit(&m->traffic, memory_order_relaxed) == 0 &&
+        atomic_load_explicit(&m->seen, memory_order_relaxed) == 0)
+        return false;
     *news =
         (struct plane_news){.traffic = atomic_exchange(&m->traffic, 0), .seen = atomic_exchange(&m->seen, 0)};
     if (!news->traffic && !news->seen)

@@ -98,6 +98,22 @@ def bad_line():
         equal(path_to(bob, 'alice'), 'udp', 'path')
 
 
+@test
+@needs('cc')
+def lossy_bulk():
+    """Lines that lose 1 and 5 % each way, double and reorder some: what TCP carries directly arrives whole, every byte, both ways."""
+    for loss, size in ((1, 32 << 20), (5, 4 << 20)):
+        with Lab() as lab:
+            alice, bob = lab.two_homes(boxes=(['mapping=endpoint', 'delay=1', f'loss={loss}', 'duplicate=1', 'reorder=1', 'seed=11'], None))
+            party_of(lab, alice, bob)
+            await_pair(alice, bob, 'udp', 20)
+            for a, b in ((alice, bob), (bob, alice)):
+                got, same = traffic.send_file(a, b, ip(b), size)
+                check(same, f'{size >> 20} MiB over {loss} % of loss are not the same bytes')
+                print(f'# {loss} %: {got["bytes"] >> 20} MiB in {got["seconds"]:.1f} s')
+            equal(path_to(alice, 'bob'), 'udp', 'path')
+
+
 # name: (kind of router, how many of its kind, so that a kind meets itself)
 MATRIX = {'open': (None, 1), 'cone': ('cone', 2), 'address': ('address', 2), 'port': ('port', 2), 'double': ('port', 1),
           'symmetric': ('symmetric', 2)}
