@@ -59,6 +59,7 @@ static void mend(void)
 {
     hush();
     cut(&w, false);
+    RUN(1 * SEC); /* within the dead time an end may still leave, for the silence that was */
     WITHIN(60 * SEC, direct(&w));
     RUN(rng_below(&world->sim.rng, 5 * SEC));
 }

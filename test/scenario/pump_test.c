@@ -284,21 +284,21 @@ SCENARIO(copies_over_a_stream)
     pour_until(NULL, 10 * MSEC, 5 * SEC);
     uint64_t made = done(ann, PLANE_OUT_COPIES);
     int64_t sent = metric(ann, "warren_node_tx_copies_total");
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 3; i++) {
         cut(&w, true);
         pour_until(NULL, 10 * MSEC, 400 * MSEC);
         cut(&w, false);
-        pour_until(NULL, 10 * MSEC, 600 * MSEC);
+        pour_until(NULL, 10 * MSEC, 8 * SEC);
         EXPECT(direct(&w));
     }
     RUN(1 * SEC);
     EXPECT(intact(bob, ann, 0) && intact(ann, bob, 1));
-    EXPECT(done(ann, PLANE_OUT_COPIES) - made > 10 * 4 * 20);
+    EXPECT(done(ann, PLANE_OUT_COPIES) - made > 3 * 4 * 20);
     EXPECT(metric(ann, "warren_node_tx_copies_total") - sent >=
            (int64_t)(done(ann, PLANE_OUT_COPIES) - made));
     uint64_t there = poured[ann->number][bob->number][0] - heard_of(bob, ann, 0)->bytes;
     uint64_t back = poured[bob->number][ann->number][1] - heard_of(ann, bob, 1)->bytes;
-    EXPECT(there > 0 && there <= 10 * 20 * 5000 && back > 0 && back <= 10 * 20 * 5000);
+    EXPECT(there > 0 && there <= 3 * 20 * 5000 && back > 0 && back <= 3 * 20 * 5000);
 }
 
 /* ---- Links that lose, double and shuffle. */
@@ -619,6 +619,8 @@ SCENARIO(strangers_write_to_a_pump)
     RUN(1 * SEC);
     EXPECT(whole(bob, ann, 0) && whole(ann, bob, 1) && heard_of(ann, bob, 1)->reordered == 0);
     EXPECT(done(bob, PLANE_REPLAYED) >= caught.count);
+    EXPECT(metric(bob, "warren_node_session_drops_total") >=
+           (int64_t)(done(bob, PLANE_BAD_TAG) + done(bob, PLANE_REPLAYED)));
     EXPECT(directly(ann, bob));
 }
 
@@ -689,6 +691,7 @@ int main(void)
         STORY(keys_change_all_the_while),
         STORY(over_the_udp_relay),
         STORY(between_ways_under_load),
+        STORY(copies_over_a_stream),
         STORY(links_that_shuffle),
         STORY(links_that_lose),
         STORY(links_that_do_everything),
