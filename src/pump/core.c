@@ -94,9 +94,27 @@ void core_begin(struct core *c, usec_t now)
 
 /* ---- Out. */
 
-static bool run_takes(const struct run *r, const struct route *route, size_t way, size_t size);
-static void run_add(struct run *r, const struct route *route, size_t way, size_t size, size_t payload);
-static size_t head_of(const struct plane_way *w);
+static size_t head_of(const struct plane_way *w)
+{
+    return w->relay ? UDP_RELAY_HEADER_LEN : 0;
+}
+
+/* Whether a datagram of that size may follow those that are in. */
+static bool run_takes(const struct run *r, const struct route *route, size_t way, size_t size)
+{
+    return r->route == route && r->way == way && !r->closed && size <= r->segment &&
+           r->count < CORE_RUN_SEGMENTS && r->bytes + size <= CORE_RUN_BYTES;
+}
+
+static void run_add(struct run *r, const struct route *route, size_t way, size_t size, size_t payload)
+{
+    if (r->count == 0)
+        *r = (struct run){.route = route, .way = way, .segment = size};
+    r->closed = size < r->segment;
+    r->bytes += size;
+    r->payload += payload;
+    r->count++;
+}
 
 /* The same datagrams as a run for another way: with its header before each, or without. */
 static void run_copy(struct core *c, const struct run *r, const uint8_t *p)
@@ -153,23 +171,6 @@ static void run_flush(struct core *c)
     c->run = (struct run){0};
 }
 
-/* Whether a datagram of that size may follow those that are in. */
-static bool run_takes(const struct run *r, const struct route *route, size_t way, size_t size)
-{
-    return r->route == route && r->way == way && !r->closed && size <= r->segment &&
-           r->count < CORE_RUN_SEGMENTS && r->bytes + size <= CORE_RUN_BYTES;
-}
-
-static void run_add(struct run *r, const struct route *route, size_t way, size_t size, size_t payload)
-{
-    if (r->count == 0)
-        *r = (struct run){.route = route, .way = way, .segment = size};
-    r->closed = size < r->segment;
-    r->bytes += size;
-    r->payload += payload;
-    r->count++;
-}
-
 /* p: where the datagram begins, the relay's header first where the way has one; the frame of n bytes lies
  * where it belongs. */
 static int seal_one(struct core *c, const struct plane_route *r, const struct plane_way *w, uint64_t counter,
@@ -180,11 +181,6 @@ static int seal_one(struct core *c, const struct plane_route *r, const struct pl
         p += UDP_RELAY_HEADER_LEN;
     }
     return lane_seal(r->tx, c->c.user, counter, inner, p, n);
-}
-
-static size_t head_of(const struct plane_way *w)
-{
-    return w->relay ? UDP_RELAY_HEADER_LEN : 0;
 }
 
 static struct inner_header inner_of(const struct plane_net *net, bool partial)

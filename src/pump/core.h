@@ -14,6 +14,7 @@
                               */
 #define CORE_RUN_SEGMENTS 64 /* UDP_MAX_SEGMENTS of older kernels */
 
+/* Called within a batch; device and slow_opened with a lane's lock held: they must not touch a session. */
 struct core_io {
     /* Datagrams of `segment` bytes each, the last may be shorter, back to back: all to one address. */
     void (*send)(void *arg, uint32_t socket, const struct net_addr *to, const uint8_t *p, size_t n,
