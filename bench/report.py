@@ -11,7 +11,7 @@ import statistics
 BASE, RAW = 'wireguard-go', 'veth'
 README_BEGIN, README_END = '<!-- figures: begin, by tools/bench --readme -->', '<!-- figures: end -->'
 
-# Of issue 4. (what, figure, of which tunnel, over which or None, '>=' or '<=', limit, unit of what is compared)
+# What we set ourselves. (what, figure, of which tunnel, over which or None, '>=' or '<=', limit, unit of what is compared)
 GOALS = [
     ('TCP, one stream, over wireguard-go', 'tcp1', 'warren-tun', BASE, '>=', 3.5),
     ('TCP, one stream, over raw veth', 'tcp1', 'warren-tun', RAW, '>=', 0.5),

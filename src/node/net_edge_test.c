@@ -190,10 +190,14 @@ static void datagrams(void **state)
 
 static void one_number_for_all(void **state)
 {
-    uint16_t port = udp_open_by(&a, NODE_SOCKET_MAIN4, 4, 0);
     struct node_out out = {.kind = NODE_STREAM_LISTEN};
-    assert_true(port != 0);
-    assert_true(net_edge_output(a.edge, &out));
+    uint16_t port = 0;
+    /* Somebody else may have that number for TCP just now; hardly several times in a row. */
+    for (int i = 0; i < 4 && (port == 0 || a.port != port); i++) {
+        port = udp_open_by(&a, NODE_SOCKET_MAIN4, 4, 0);
+        assert_true(port != 0);
+        assert_true(net_edge_output(a.edge, &out));
+    }
     assert_int_equal(a.port, port);
     uint16_t six = udp_open_by(&a, NODE_SOCKET_MAIN6, 6, 0);
     assert_true(six == port || six == 0); /* 0: no IPv6 here */
