@@ -12,7 +12,7 @@ def measure(tunnel, known):
     pids = tunnel.pids()[:2]
     if not pids:
         return {}
-    ground.settle(0.5)
+    ground.settle(8)  # what follows traffic for some seconds (ways are measured, neighbours looked for) is no rest
     before, start = sum(ground.run_seconds(p) for p in pids), time.monotonic()
     time.sleep(SECONDS)
     used = sum(ground.run_seconds(p) for p in pids) - before
