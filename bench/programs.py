@@ -13,11 +13,12 @@ import hub
 TIMEOUT = 180
 PROGRAMS = {  # --only NAME: (program, arguments)
     'handshake': ('bench_handshake', ()),
+    'worker': ('bench_pump_cost', ()),
     'relay-udp': ('bench_relay_udp', ('{url}', '{hub_pid}')),
     'relay-ws': ('bench_relay_ws', ('{url}', '{hub_pid}', '2')),
     'memory': ('bench_memory', ('3',)),
 }
-ALONE = ('handshake',)
+ALONE = ('handshake', 'worker')
 
 
 def take(text, row):
