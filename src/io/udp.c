@@ -65,7 +65,7 @@ struct udp {
 
 /* ---- addresses ---- */
 
-static struct net_addr addr_of(const struct sockaddr *sa)
+struct net_addr udp_addr_of(const struct sockaddr *sa)
 {
     struct net_addr a = {0};
     if (sa->sa_family == AF_INET) {
@@ -94,7 +94,7 @@ static void ip6_of(struct in6_addr *out, const struct net_addr *a)
 }
 
 /* The address for a socket of this family; 0: it cannot be said. */
-static socklen_t sockaddr_of(struct sockaddr_in6 *out, const struct net_addr *a, int family)
+socklen_t udp_name_of(struct sockaddr_in6 *out, const struct net_addr *a, int family)
 {
     memset(out, 0, sizeof *out);
     if (a->family != 4 && a->family != 6)
@@ -215,7 +215,7 @@ static void receive_one(struct udp *u, size_t i)
         return;
     }
     u->stats.runs_in += count > 1;
-    const struct net_addr from = addr_of((const struct sockaddr *)&u->names[i]);
+    const struct net_addr from = udp_addr_of((const struct sockaddr *)&u->names[i]);
     asked_put(u, &from, &b.to, b.interface);
     if (u->ops.receive_run && u->flags & UDP_OFFLOAD)
         u->ops.receive_run(u->arg, &from, &b.to, run.iov_base, run.iov_len, segment);
@@ -399,7 +399,7 @@ static int send_run(struct udp *u, const struct run *r)
                        .msg_iovlen = r->part_count,
                        .msg_control = control};
     const struct asked *a = asked_get(u, r->to);
-    m.msg_namelen = sockaddr_of(&name, r->to, u->family);
+    m.msg_namelen = udp_name_of(&name, r->to, u->family);
     if (m.msg_namelen == 0)
         return -EAFNOSUPPORT;
     if (r->count > 1)
@@ -632,13 +632,13 @@ static int offload_set(struct udp *u)
 static int bind_to(struct udp *u, const struct net_addr *at)
 {
     struct sockaddr_in6 name;
-    socklen_t n = sockaddr_of(&name, at, u->family);
+    socklen_t n = udp_name_of(&name, at, u->family);
     if (bind(u->fd, (const struct sockaddr *)&name, n) < 0)
         return -errno;
     n = sizeof name;
     if (getsockname(u->fd, (struct sockaddr *)&name, &n) < 0)
         return -errno;
-    u->local = addr_of((const struct sockaddr *)&name);
+    u->local = udp_addr_of((const struct sockaddr *)&name);
     return 0;
 }
 

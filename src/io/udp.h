@@ -9,6 +9,7 @@
 #ifndef WARREN_IO_UDP_H
 #define WARREN_IO_UDP_H
 
+#include <netinet/in.h>
 #include <uv.h>
 
 #include "base/addr.h"
@@ -34,6 +35,11 @@ enum udp_flag {
     UDP_SEND_ONLY = 32,    /* somebody else receives from udp_fd: ops are never called */
     UDP_OFFLOAD = 16       /* runs are received, where the kernel has that; 2 MiB of address space for each socket */
 };
+
+/* The operating system's form of an address, for a socket of that family (AF_INET, AF_INET6: there IPv4 is mapped): its length, or 0 where there is
+ * none. And back: plain, family 0 for others. */
+socklen_t udp_name_of(struct sockaddr_in6 *out, const struct net_addr *a, int family);
+struct net_addr udp_addr_of(const struct sockaddr *sa);
 
 struct udp;
 struct udp_ops {

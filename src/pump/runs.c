@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "io/udp.h"
+
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -18,37 +20,6 @@
 #define BUFFER 65536
 #define CONTROL                                                                                              \
     128 /* the owner of the socket may have asked for its destination and for what ran over, too */
-
-/* ---- Addresses. */
-
-static socklen_t name_of(struct sockaddr_in6 *out, const struct net_addr *a, uint8_t family)
-{
-    memset(out, 0, sizeof *out);
-    if (a->family != family)
-        return 0;
-    if (family == 6) {
-        out->sin6_family = AF_INET6;
-        out->sin6_port = htons(a->port);
-        memcpy(&out->sin6_addr, a->ip, 16);
-        return sizeof *out;
-    }
-    struct sockaddr_in *four = (struct sockaddr_in *)(void *)out;
-    four->sin_family = AF_INET;
-    four->sin_port = htons(a->port);
-    memcpy(&four->sin_addr, a->ip, 4);
-    return sizeof *four;
-}
-
-static struct net_addr addr_of(const struct sockaddr_in6 *name)
-{
-    if (name->sin6_family == AF_INET6) {
-        struct net_addr a = net_addr6(name->sin6_addr.s6_addr, ntohs(name->sin6_port));
-        net_addr_unmap(&a);
-        return a;
-    }
-    const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)name;
-    return net_addr4(ntohl(four->sin_addr.s_addr), ntohs(four->sin_port));
-}
 
 /* ---- Out. */
 
@@ -121,9 +92,9 @@ int run_send(struct run_socket *s, const struct net_addr *to, const uint8_t *p, 
              int wait_ms)
 {
     struct sockaddr_in6 name;
-    socklen_t name_n = name_of(&name, to, s->family);
-    if (name_n == 0)
+    if (to->family != s->family) /* these sockets are of one family alone */
         return -EAFNOSUPPORT;
+    socklen_t name_n = udp_name_of(&name, to, s->family == 6 ? AF_INET6 : AF_INET);
     if (n <= segment)
         return send_one(s, &name, name_n, p, n, wait_ms);
     if (run_socket_offloads(s)) {
@@ -219,7 +190,8 @@ int run_receive(struct run_socket *s, struct run_buffers *b)
     for (int i = 0; i < n; i++) {
         struct msghdr *m = &b->messages[i].msg_hdr;
         size_t len = m->msg_flags & MSG_TRUNC ? 0 : b->messages[i].msg_len;
-        b->received[i] = (struct received){addr_of(&b->names[i]), b->parts[i].iov_base, len, segment_of(m)};
+        b->received[i] = (struct received){udp_addr_of((const struct sockaddr *)&b->names[i]),
+                                           b->parts[i].iov_base, len, segment_of(m)};
     }
     return n > 0 ? n : 0;
 }
