@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/relay_kit.h"
 #include "crypto/rand.h"
 #include "io/ws_client.h"
 #include "party/party.h"
@@ -29,25 +30,6 @@
 #define TURN_PORT   34780
 #define TURN_USER   "bench"
 #define TURN_SECRET "bench"
-
-static void die(const char *what)
-{
-    fprintf(stderr, "relay_udp: %s\n", what);
-    exit(1);
-}
-
-void require(bool good, const char *what)
-{
-    if (!good)
-        die(what);
-}
-
-double now_s(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 static usec_t now_us(void)
 {
@@ -247,16 +229,18 @@ void come_in(struct device *d, uv_loop_t *loop, const struct hub_address *hub)
     await(d, &d->welcome, "no login");
 }
 
-static void join(struct device *d, const uint8_t party[PARTY_ID_LEN])
+static void join(void *arg, const uint8_t party[PARTY_ID_LEN])
 {
+    struct device *d = arg;
     struct signal s = {.type = SIGNAL_JOIN};
     memcpy(s.u.join.party, party, PARTY_ID_LEN);
     say(d, &s);
     await(d, &d->joined, "the party was not joined");
 }
 
-static void send_entry(struct device *d, enum signal_log_op op, const struct party *p, struct buf *b)
+static void send_entry(void *arg, enum signal_log_op op, const struct party *p, struct buf *b)
 {
+    struct device *d = arg;
     struct signal s = {.type = SIGNAL_LOG, .u.log.op = op, .u.log.ref = 1, .u.log.count = 1};
     s.u.log.entries[0] = buf_bytes(b);
     memcpy(s.u.log.party, party_id(p), PARTY_ID_LEN);
@@ -266,36 +250,16 @@ static void send_entry(struct device *d, enum signal_log_op op, const struct par
     buf_clear(b);
 }
 
-static struct party_author author(const struct device *d)
-{
-    struct party_author a = {.key = d->key, .rng = d->rng, .now_unix_s = (uint64_t)time(NULL)};
-    memcpy(a.id, d->id, NODE_ID_LEN);
-    return a;
-}
-
-/* The owner's connection carries the other's entry, too: what counts is who signed it. */
 void found_party(struct device *owner, struct device *other)
 {
-    struct buf b;
-    uint8_t secret[32];
-    enum party_verdict v;
-    struct party_author a = author(owner), joiner = author(other);
-    struct party_genesis_args args = {.name = "bench", .owner_name = "sender", .mode = MODE_TAP};
-    buf_init(&b, ENTRY_MAX);
-    require(party_make_genesis(&b, &a, &args) == 0, "no party");
-    struct party *p = party_open(buf_bytes(&b), a.now_unix_s, &v);
-    require(p != NULL, "no party");
-    send_entry(owner, LOG_OP_CREATE, p, &b);
-    join(owner, party_id(p));
-    require(party_make_invite(&b, p, &a, 1, a.now_unix_s + 600, ROLE_MEMBER, secret) == PARTY_OK &&
-                party_append(p, buf_bytes(&b), a.now_unix_s) == PARTY_OK,
-            "no invite");
-    send_entry(owner, LOG_OP_APPEND, p, &b);
-    require(party_make_join(&b, p, &joiner, secret, "receiver") == PARTY_OK, "no member");
-    send_entry(owner, LOG_OP_APPEND, p, &b);
-    join(other, party_id(p));
-    buf_done(&b);
-    party_free(p);
+    uint8_t id[PARTY_ID_LEN];
+    const struct founding f = {.owner = author_of(owner->key, owner->id, owner->rng),
+                               .joiner = author_of(other->key, other->id, other->rng),
+                               .entry = send_entry,
+                               .join = join,
+                               .arg = owner};
+    found(&f, id);
+    join(other, id);
 }
 
 /* One question to the relay until it is answered by that kind. */

@@ -53,8 +53,6 @@ struct turner {
 bool turner_start(struct turner *t, const struct net_addr *hub, pid_t hub_pid);
 void turner_end(struct turner *t);
 
-void require(bool good, const char *what);
-double now_s(void);
 socklen_t sockaddr_of(struct sockaddr_storage *out, const struct net_addr *a);
 
 #endif

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "bench/relay_ends.h"
+#include "bench/relay_kit.h"
 #include "crypto/init.h"
 
 #ifndef UDP_SEGMENT
@@ -217,21 +218,6 @@ static void helper_end(void)
 }
 
 /* ---- the figures ---- */
-
-/* Seconds of user and system time of a process, from its fields 14 and 15 (proc(5)). */
-static double cpu_of(pid_t pid)
-{
-    char path[64], line[1024];
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
-    FILE *f = fopen(path, "r");
-    require(f && fgets(line, sizeof line, f), "no such process as the relay's");
-    fclose(f);
-    const char *p = strrchr(line, ')');
-    require(p && sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2,
-            "/proc/PID/stat is unreadable");
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
 
 struct figure {
     double packets, gbit, delivered, arrived; /* per second of CPU; the same; Gbit/s; % of what was offered */

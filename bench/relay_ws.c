@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "bench/relay_kit.h"
 #include "crypto/init.h"
 #include "crypto/rand.h"
 #include "crypto/sign.h"
@@ -65,18 +66,6 @@ struct end {
     size_t flood_frames;
     uint64_t window; /* bytes on their way at most; 0: no limit */
 };
-
-static void die(const char *what)
-{
-    fprintf(stderr, "relay_ws: %s\n", what);
-    exit(1);
-}
-
-static void require(bool good, const char *what)
-{
-    if (!good)
-        die(what);
-}
 
 /* ---- a device ---- */
 
@@ -221,13 +210,6 @@ static void on_news(uv_poll_t *p, int status, int events)
         ws_client_want_write(e->ws);
 }
 
-static double now_s(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 static void turn_for(struct end *e, double seconds)
 {
     for (double until = now_s() + seconds; now_s() < until;)
@@ -259,16 +241,18 @@ static void come_in(struct end *e, const struct hub_address *hub)
 
 /* ---- the party ---- */
 
-static void join(struct end *e, const uint8_t party[PARTY_ID_LEN])
+static void join(void *arg, const uint8_t party[PARTY_ID_LEN])
 {
+    struct end *e = arg;
     struct signal s = {.type = SIGNAL_JOIN, .u.join.since = 0};
     memcpy(s.u.join.party, party, PARTY_ID_LEN);
     say(e, &s);
     await_bool(e, &e->joined, "the party was not joined");
 }
 
-static void send_entry(struct end *e, enum signal_log_op op, const struct party *p, struct buf *b)
+static void send_entry(void *arg, enum signal_log_op op, const struct party *p, struct buf *b)
 {
+    struct end *e = arg;
     struct signal s = {.type = SIGNAL_LOG, .u.log.op = op, .u.log.ref = 1, .u.log.count = 1};
     s.u.log.entries[0] = buf_bytes(b);
     memcpy(s.u.log.party, party_id(p), PARTY_ID_LEN);
@@ -278,37 +262,15 @@ static void send_entry(struct end *e, enum signal_log_op op, const struct party 
     buf_clear(b);
 }
 
-static struct party_author author(const struct end *e)
-{
-    struct party_author a = {.key = e->key, .rng = e->rng, .now_unix_s = (uint64_t)time(NULL)};
-    memcpy(a.id, e->id, NODE_ID_LEN);
-    return a;
-}
-
-/* The owner's connection carries the other's entry, too: what counts is who signed it. */
 static void found_party(struct end *owner, const struct end *other)
 {
-    struct buf b;
-    uint8_t secret[32];
-    enum party_verdict v;
-    struct party_author a = author(owner), joiner = author(other);
-    struct party_genesis_args args = {.name = "bench", .owner_name = "sender", .mode = MODE_TAP};
-    buf_init(&b, ENTRY_MAX);
-    require(party_make_genesis(&b, &a, &args) == 0, "no party");
-    struct party *p = party_open(buf_bytes(&b), a.now_unix_s, &v);
-    require(p != NULL, "no party");
-    send_entry(owner, LOG_OP_CREATE, p, &b);
-    join(owner, party_id(p));
-    require(party_make_invite(&b, p, &a, 1, a.now_unix_s + 600, ROLE_MEMBER, secret) == PARTY_OK &&
-                party_append(p, buf_bytes(&b), a.now_unix_s) == PARTY_OK,
-            "no invite");
-    send_entry(owner, LOG_OP_APPEND, p, &b);
-    require(party_make_join(&b, p, &joiner, secret, "receiver") == PARTY_OK, "no member");
-    send_entry(owner, LOG_OP_APPEND, p, &b);
-    memcpy(owner->shared->party, party_id(p), PARTY_ID_LEN);
+    const struct founding f = {.owner = author_of(owner->key, owner->id, owner->rng),
+                               .joiner = author_of(other->key, other->id, other->rng),
+                               .entry = send_entry,
+                               .join = join,
+                               .arg = owner};
+    found(&f, owner->shared->party);
     atomic_store(&owner->shared->party_ready, true);
-    buf_done(&b);
-    party_free(p);
 }
 
 static void receive_forever(struct end *e, const struct hub_address *hub)
@@ -323,21 +285,6 @@ static void receive_forever(struct end *e, const struct hub_address *hub)
 }
 
 /* ---- the measurement ---- */
-
-/* Seconds of user and system time of a process, from its fields 14 and 15 (proc(5)). */
-static double cpu_of(pid_t pid)
-{
-    char path[64], line[1024];
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
-    FILE *f = fopen(path, "r");
-    require(f && fgets(line, sizeof line, f), "/proc/PID/stat: no such process");
-    fclose(f);
-    const char *p = strrchr(line, ')');
-    require(p && sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2,
-            "/proc/PID/stat is unreadable");
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
 
 struct reading {
     double at, cpu, sender, receiver;

@@ -57,7 +57,6 @@ struct item {
 struct worker {
     struct pump *pump;
     unsigned user;
-    bool reads_devices, reads_sockets;
     pthread_t thread;
     bool running;
     pthread_mutex_t lock; /* held for one batch, and by who changes descriptors, */
@@ -609,17 +608,16 @@ static bool worker_make(struct pump *p, unsigned i)
     struct worker *w = &p->w[i];
     w->pump = p;
     w->user = i + 1;
-    w->reads_sockets = i == 0;
-    w->reads_devices = p->threads == 1 || i > 0;
+    bool receives = i == 0;
     w->core = core_new(&(struct core_config){
         .plane = p->plane, .user = w->user, .tso = true, .uso = true, .io = &io, .arg = w});
     w->slow = handoff_new(PUMP_QUEUE_BYTES);
-    w->in = w->reads_sockets ? run_buffers_new(PUMP_RUNS) : NULL;
+    w->in = receives ? run_buffers_new(PUMP_RUNS) : NULL;
     w->all = epoll_create1(EPOLL_CLOEXEC);
     w->sockets = epoll_create1(EPOLL_CLOEXEC);
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return pthread_mutex_init(&w->lock, NULL) == 0 && pthread_mutex_init(&w->gate, NULL) == 0 && w->core &&
-           w->slow && (w->in || !w->reads_sockets) && w->all >= 0 && w->sockets >= 0 && w->wake >= 0 &&
+           w->slow && (w->in || !receives) && w->all >= 0 && w->sockets >= 0 && w->wake >= 0 &&
            watch(w->all, w->wake, SOURCE_WAKE, 0, 0) == 0 &&
            watch(w->sockets, w->wake, SOURCE_WAKE, 0, 0) == 0;
 }
