@@ -1,8 +1,6 @@
 #include "crypto/aead.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -12,88 +10,63 @@
 #include <sys/auxv.h>
 #endif
 
-#include <openssl/core_names.h>
-#include <openssl/err.h>
-#include <openssl/params.h>
-
-#include "crypto/algorithms_int.h"
+#include "crypto/aead_int.h"
 #include "crypto/secret.h"
 
-/* One context each way: the key schedule is made once and each packet sets the nonce only. */
-struct aead {
-    EVP_CIPHER_CTX *seal, *open;
-    uint8_t tag[AEAD_TAG_LEN];
-    OSSL_PARAM tag_param[2]; /* names tag, for both directions: looking the control number up costs 15 ns a packet */
-};
+static const struct aead_impl *const impls[] = {
+#ifdef WARREN_IPSEC_MB
+    &aead_ipsec_mb,
+#endif
+    &aead_openssl, NULL};
+
+const struct aead_impl *aead_impl_at(size_t i)
+{
+    return impls[i];
+}
+
+struct aead *aead_new_by(const struct aead_impl *impl, enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN])
+{
+    struct aead *a = impl->make(alg, key);
+    if (a)
+        a->impl = impl;
+    return a;
+}
 
 struct aead *aead_new(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN])
 {
+    size_t i = 0;
     if ((unsigned)alg >= AEAD_ALG_COUNT)
         return NULL;
-    const EVP_CIPHER *cipher =
-        alg == AEAD_AES256GCM ? algorithms()->aes256gcm : algorithms()->chacha20poly1305;
-    struct aead *a = calloc(1, sizeof *a);
-    if (!a)
-        return NULL;
-    a->tag_param[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, a->tag, sizeof a->tag);
-    a->tag_param[1] = OSSL_PARAM_construct_end();
-    a->seal = EVP_CIPHER_CTX_new();
-    a->open = EVP_CIPHER_CTX_new();
-    if (!a->seal || !a->open || !EVP_EncryptInit_ex2(a->seal, cipher, key, NULL, NULL) ||
-        !EVP_DecryptInit_ex2(a->open, cipher, key, NULL, NULL)) {
-        ERR_clear_error();
-        aead_free(a);
-        return NULL;
-    }
-    return a;
+    while (!impls[i]->wanted(alg))
+        i++;
+    return aead_new_by(impls[i], alg, key);
 }
 
 void aead_free(struct aead *a)
 {
-    if (!a)
-        return;
-    EVP_CIPHER_CTX_free(a->seal);
-    EVP_CIPHER_CTX_free(a->open);
-    free(a);
+    if (a)
+        a->impl->drop(a);
 }
 
 int aead_seal(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               uint8_t tag[AEAD_TAG_LEN])
 {
-    uint8_t none[1];
-    int len;
-    if (n > INT_MAX || ad.n > INT_MAX)
-        return -EIO;
-    if (!EVP_EncryptInit_ex2(a->seal, NULL, NULL, nonce, NULL) ||
-        (ad.n > 0 && !EVP_EncryptUpdate(a->seal, NULL, &len, ad.p, (int)ad.n)) ||
-        (n > 0 && !EVP_EncryptUpdate(a->seal, text, &len, text, (int)n)) ||
-        !EVP_EncryptFinal_ex(a->seal, none, &len) ||
-        !EVP_CIPHER_CTX_get_params(a->seal, a->tag_param)) {
-        ERR_clear_error();
-        return -EIO;
-    }
-    memcpy(tag, a->tag, AEAD_TAG_LEN);
-    return 0;
+    return a->impl->seal(a, nonce, ad, text, text, n, tag);
+}
+
+int aead_seal_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                 size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_LEN])
+{
+    return a->impl->seal(a, nonce, ad, in, out, n, tag);
 }
 
 int aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               const uint8_t tag[AEAD_TAG_LEN])
 {
-    uint8_t none[1];
-    int len;
-    memcpy(a->tag, tag, AEAD_TAG_LEN);
-    if (n > INT_MAX || ad.n > INT_MAX || !EVP_DecryptInit_ex2(a->open, NULL, NULL, nonce, NULL) ||
-        !EVP_CIPHER_CTX_set_params(a->open, a->tag_param) ||
-        (ad.n > 0 && !EVP_DecryptUpdate(a->open, NULL, &len, ad.p, (int)ad.n)) ||
-        (n > 0 && !EVP_DecryptUpdate(a->open, text, &len, text, (int)n)) ||
-        !EVP_DecryptFinal_ex(a->open, none, &len)) {
-        wipe(text, n);
-        /* A stale entry would make the next SSL_get_error of this thread report a failure that is not its
-         * own. */
-        ERR_clear_error();
-        return -EBADMSG;
-    }
-    return 0;
+    if (a->impl->open(a, nonce, ad, text, n, tag) == 0)
+        return 0;
+    wipe(text, n);
+    return -EBADMSG;
 }
 
 bool aead_have_aes(void)

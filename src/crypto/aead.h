@@ -16,12 +16,15 @@ enum aead_alg { AEAD_AES256GCM = 0, AEAD_CHACHA20POLY1305 = 1, AEAD_ALG_COUNT };
 
 struct aead;
 
-/* NULL when memory fails. The key is copied into OpenSSL's contexts and wiped by aead_free. */
+/* NULL when memory fails. The key is copied and wiped by aead_free. */
 struct aead *aead_new(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN]);
 void aead_free(struct aead *a);
-/* Encrypts text[0..n) in place and writes the tag. 0, or -EIO where OpenSSL fails. */
+/* Encrypts text[0..n) in place and writes the tag. 0, or -EIO where the library fails. */
 int aead_seal(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               uint8_t tag[AEAD_TAG_LEN]);
+/* The same from in to out, which may not overlap unless they are one. */
+int aead_seal_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                 size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_LEN]);
 /* Decrypts in place. 0, or -EBADMSG where the tag does not fit; then text is wiped. */
 int aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               const uint8_t tag[AEAD_TAG_LEN]);

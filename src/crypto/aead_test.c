@@ -1,6 +1,7 @@
-#include "crypto/aead.h"
+#include "crypto/aead_int.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -14,11 +15,19 @@
 static const uint8_t key[AEAD_KEY_LEN] = "an AEAD key of 32 bytes, exactly";
 static const uint8_t nonce[AEAD_NONCE_LEN] = "twelve bytes";
 
+/* Each test of packets is done with each implementation that this machine has. */
+static const struct aead_impl *impl;
+
+static struct aead *key_of(enum aead_alg alg, const uint8_t k[AEAD_KEY_LEN])
+{
+    return aead_new_by(impl, alg, k);
+}
+
 static void seals_and_opens(void **state)
 {
     static const size_t sizes[] = {0, 1, 15, 16, 17, 64, 255, 1400, 9000};
     for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
-        struct aead *a = aead_new((enum aead_alg)alg, key);
+        struct aead *a = key_of((enum aead_alg)alg, key);
         assert_non_null(a);
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             for (size_t ad_len = 0; ad_len <= 33; ad_len += 11) {
@@ -50,7 +59,7 @@ static int open_packet(struct aead *a, uint8_t p[ALL])
 static void every_flipped_bit_is_refused(void **state)
 {
     for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
-        struct aead *a = aead_new((enum aead_alg)alg, key);
+        struct aead *a = key_of((enum aead_alg)alg, key);
         uint8_t good[ALL], p[ALL], zeros[TEXT] = {0};
         memset(good, 0x33, sizeof good);
         memcpy(good + TEXT + AD + AEAD_TAG_LEN, nonce, AEAD_NONCE_LEN);
@@ -73,11 +82,11 @@ static void every_flipped_bit_is_refused(void **state)
 static void lengths_and_keys_count(void **state)
 {
     for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
-        struct aead *a = aead_new((enum aead_alg)alg, key);
+        struct aead *a = key_of((enum aead_alg)alg, key);
         uint8_t other_key[AEAD_KEY_LEN], text[20], copy[20], tag[AEAD_TAG_LEN];
         memcpy(other_key, key, sizeof other_key);
         other_key[31] ^= 1;
-        struct aead *b = aead_new((enum aead_alg)alg, other_key);
+        struct aead *b = key_of((enum aead_alg)alg, other_key);
         memset(text, 1, sizeof text);
         assert_int_equal(aead_seal(a, nonce, bytes_of("ad", 2), text, sizeof text, tag), 0);
         for (size_t n = 0; n < sizeof text; n++) {
@@ -99,7 +108,7 @@ static void nothing_stays_from_packet_to_packet(void **state)
     struct rng_seeded seeded;
     struct rng rng = rng_seeded(&seeded, 5);
     for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
-        struct aead *kept = aead_new((enum aead_alg)alg, key);
+        struct aead *kept = key_of((enum aead_alg)alg, key);
         for (int i = 0; i < 200; i++) {
             uint8_t n[AEAD_NONCE_LEN], ad[16], x[100], y[100], tx[AEAD_TAG_LEN], ty[AEAD_TAG_LEN];
             size_t len = rng_below(&rng, sizeof x + 1), ad_len = rng_below(&rng, sizeof ad + 1);
@@ -107,7 +116,7 @@ static void nothing_stays_from_packet_to_packet(void **state)
             rng_fill(&rng, ad, sizeof ad);
             rng_fill(&rng, x, sizeof x);
             memcpy(y, x, sizeof y);
-            struct aead *fresh = aead_new((enum aead_alg)alg, key);
+            struct aead *fresh = key_of((enum aead_alg)alg, key);
             assert_int_equal(aead_seal(kept, n, bytes_of(ad, ad_len), x, len, tx), 0);
             assert_int_equal(aead_seal(fresh, n, bytes_of(ad, ad_len), y, len, ty), 0);
             assert_memory_equal(x, y, sizeof x);
@@ -116,6 +125,84 @@ static void nothing_stays_from_packet_to_packet(void **state)
             aead_free(fresh);
         }
         aead_free(kept);
+    }
+}
+
+/* Every length, from odd places, in place and from one place to another: the same bytes as OpenSSL's, and
+ * none written beyond. */
+static void all_give_the_same(void **state)
+{
+    enum { MOST = 2100, GUARD = 32 };
+    static uint8_t plain[MOST], ad[64];
+    struct rng_seeded seeded;
+    struct rng rng = rng_seeded(&seeded, 7);
+    rng_fill(&rng, plain, sizeof plain);
+    rng_fill(&rng, ad, sizeof ad);
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        struct aead *a = key_of((enum aead_alg)alg, key),
+                    *b = aead_new_by(&aead_openssl, (enum aead_alg)alg, key);
+        for (size_t n = 0; n <= MOST; n++) {
+            uint8_t want[MOST], want_tag[AEAD_TAG_LEN], in_place[MOST + GUARD], apart[MOST + GUARD],
+                tag[AEAD_TAG_LEN];
+            uint8_t *p = in_place + n % 17, *q = apart + n % 13;
+            struct bytes with = bytes_of(ad, n % (sizeof ad + 1));
+            memset(in_place, 0x77, sizeof in_place);
+            memset(apart, 0x77, sizeof apart);
+            memcpy(want, plain, n);
+            memcpy(p, plain, n);
+            assert_int_equal(aead_seal(b, nonce, with, want, n, want_tag), 0);
+            assert_int_equal(aead_seal(a, nonce, with, p, n, tag), 0);
+            assert_memory_equal(p, want, n);
+            assert_memory_equal(tag, want_tag, sizeof tag);
+            memset(tag, 0, sizeof tag);
+            assert_int_equal(aead_seal_to(a, nonce, with, plain, n, q, tag), 0);
+            assert_memory_equal(q, want, n);
+            assert_memory_equal(tag, want_tag, sizeof tag);
+            if (p > in_place)
+                assert_int_equal(p[-1], 0x77);
+            assert_int_equal(p[n], 0x77);
+            assert_int_equal(q[n], 0x77);
+            assert_int_equal(aead_open(a, nonce, with, p, n, want_tag), 0);
+            assert_memory_equal(p, plain, n);
+            assert_int_equal(p[n], 0x77);
+        }
+        aead_free(a);
+        aead_free(b);
+    }
+}
+
+/* Keys made by one thread and used by another, each with its own. */
+static void *seal_many(void *arg)
+{
+    struct aead *const *a = arg;
+    uint8_t text[1400], tag[AEAD_TAG_LEN];
+    for (int i = 0; i < 200; i++)
+        for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+            memset(text, i, sizeof text);
+            if (aead_seal(a[alg], nonce, bytes_of("ad", 2), text, sizeof text, tag) < 0 ||
+                aead_open(a[alg], nonce, bytes_of("ad", 2), text, sizeof text, tag) < 0 ||
+                text[7] != (uint8_t)i)
+                return arg;
+        }
+    return NULL;
+}
+
+static void threads_do_not_meet(void **state)
+{
+    enum { THREADS = 4 };
+    struct aead *a[THREADS][AEAD_ALG_COUNT];
+    pthread_t t[THREADS];
+    void *failed;
+    for (int i = 0; i < THREADS; i++) {
+        for (int alg = 0; alg < AEAD_ALG_COUNT; alg++)
+            assert_non_null(a[i][alg] = key_of((enum aead_alg)alg, key));
+        assert_int_equal(pthread_create(&t[i], NULL, seal_many, a[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(t[i], &failed), 0);
+        assert_null(failed);
+        for (int alg = 0; alg < AEAD_ALG_COUNT; alg++)
+            aead_free(a[i][alg]);
     }
 }
 
@@ -214,13 +301,55 @@ static void the_faster_one_is_preferred(void **state)
     assert_int_equal(aead_prefers_aes(&(struct aead_speed){{0}}), aead_have_aes());
 }
 
+/* Which one makes a key: the first that is wanted, and always one. */
+static void one_is_preferred(void **state)
+{
+    for (int alg = 0; alg < AEAD_ALG_COUNT; alg++) {
+        size_t i = 0;
+        while (!aead_impl_at(i)->wanted((enum aead_alg)alg))
+            i++;
+        struct aead *a = aead_new((enum aead_alg)alg, key);
+        assert_ptr_equal(a->impl, aead_impl_at(i));
+        aead_free(a);
+    }
+    size_t last = 0;
+    while (aead_impl_at(last + 1))
+        last++;
+    assert_ptr_equal(aead_impl_at(last), &aead_openssl);
+}
+
+static int by_openssl(void **state)
+{
+    impl = &aead_openssl;
+    return 0;
+}
+
+/* What keys are made by here, which may be OpenSSL again. */
+static int by_the_preferred(void **state)
+{
+    size_t i = 0;
+    while (!aead_impl_at(i)->wanted(AEAD_AES256GCM) || !aead_impl_at(i)->wanted(AEAD_CHACHA20POLY1305))
+        i++;
+    impl = aead_impl_at(i);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(seals_and_opens),
-        cmocka_unit_test(every_flipped_bit_is_refused),
-        cmocka_unit_test(lengths_and_keys_count),
-        cmocka_unit_test(nothing_stays_from_packet_to_packet),
+        cmocka_unit_test_setup(seals_and_opens, by_openssl),
+        cmocka_unit_test_setup(seals_and_opens, by_the_preferred),
+        cmocka_unit_test_setup(every_flipped_bit_is_refused, by_openssl),
+        cmocka_unit_test_setup(every_flipped_bit_is_refused, by_the_preferred),
+        cmocka_unit_test_setup(lengths_and_keys_count, by_openssl),
+        cmocka_unit_test_setup(lengths_and_keys_count, by_the_preferred),
+        cmocka_unit_test_setup(nothing_stays_from_packet_to_packet, by_openssl),
+        cmocka_unit_test_setup(nothing_stays_from_packet_to_packet, by_the_preferred),
+        cmocka_unit_test_setup(all_give_the_same, by_openssl),
+        cmocka_unit_test_setup(all_give_the_same, by_the_preferred),
+        cmocka_unit_test_setup(threads_do_not_meet, by_openssl),
+        cmocka_unit_test_setup(threads_do_not_meet, by_the_preferred),
+        cmocka_unit_test(one_is_preferred),
         cmocka_unit_test(names),
         cmocka_unit_test(the_best_round_counts),
         cmocka_unit_test(a_slow_machine_is_asked_once),

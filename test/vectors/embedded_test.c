@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "crypto/aead.h"
+#include "crypto/aead_int.h"
 #include "crypto/dh.h"
 #include "crypto/kdf.h"
 #include "crypto/kem.h"
@@ -153,7 +153,9 @@ static void aead(void **state)
          "c5f61e6393ba7a0abcc9f662",
          "76fc6ece0f4e1768cddf8853bb2d551b"},
     };
-    for (size_t i = 0; i < COUNT(cases); i++) {
+    for (size_t k = 0; k < 2 * COUNT(cases); k++) {
+        /* by OpenSSL, which has both, and by what this machine prefers */
+        size_t i = k / 2;
         uint8_t tag[AEAD_TAG_LEN];
         evp_bytes(&a, cases[i].key);
         evp_bytes(&b, cases[i].nonce);
@@ -161,7 +163,8 @@ static void aead(void **state)
         evp_bytes(&d, cases[i].plain);
         evp_bytes(&e, cases[i].plain);
         evp_bytes(&want, cases[i].sealed);
-        struct aead *key = aead_new(cases[i].alg, a.p);
+        struct aead *key =
+            k % 2 ? aead_new(cases[i].alg, a.p) : aead_new_by(&aead_openssl, cases[i].alg, a.p);
         assert_int_equal(aead_seal(key, b.p, buf_bytes(&c), d.p, d.n, tag), 0);
         expect_bytes(buf_bytes(&d), buf_bytes(&want));
         expect_hex(bytes_of(tag, sizeof tag), cases[i].tag);
