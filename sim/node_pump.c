@@ -127,7 +127,7 @@ static void send_run(void *arg, uint32_t socket, const struct net_addr *to, cons
     struct node_pump *p = arg;
     int rc = node_net_send(p->h->net, socket, to, bytes_of(b, n), segment);
     if (rc < 0)
-        plane_count(p->plane, PLANE_SEND_REFUSED, (n + segment - 1) / segment);
+        plane_count(p->plane, 1, PLANE_SEND_REFUSED, (n + segment - 1) / segment);
     if (rc == -EMSGSIZE)
         slow(p, &(struct slow_item){.kind = SLOW_TOO_BIG, .a = socket, .b = (uint32_t)segment, .addr = *to},
              NULL);

@@ -95,9 +95,10 @@ static unsigned threads(const struct node_limits *limits)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (limits->pump_threads > 0)
         return limits->pump_threads;
+    /* Two where there are two cores: one for each direction. */
     if (cores / 2 > PUMP_EDGE_THREADS_MAX)
         return PUMP_EDGE_THREADS_MAX;
-    return cores > 3 ? (unsigned)cores / 2 : 1;
+    return cores > 3 ? (unsigned)cores / 2 : cores > 1 ? 2 : 1;
 }
 
 struct pump_edge *pump_edge_new(uv_loop_t *loop, const struct node_limits *limits)

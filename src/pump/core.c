@@ -19,6 +19,14 @@ struct run {
     bool closed; /* a shorter one is in: nothing may follow */
 };
 
+/* A write to a device that waits for the end of the batch. */
+struct write {
+    uint32_t party_ref;
+    struct vnet_hdr h;
+    const struct iovec *pieces;
+    size_t count, bytes;
+};
+
 struct core {
     struct core_config c;
     const struct snapshot *snapshot; /* pinned while a batch lasts */
@@ -28,14 +36,19 @@ struct core {
     struct run run;
     uint8_t *out; /* CORE_RUN_BYTES, then room for a frame */
     bool slowed,
-        pause;     /* frames went to the engine, and may still wait there; nothing should be read meanwhile */
-    size_t head;   /* what stood before the last one: the relay's header, or nothing */
-    uint8_t *cut;  /* segments of super-frames: CORE_RUN_BYTES */
-    uint8_t *copy; /* of a run, for a second way: as much */
+        pause;    /* frames went to the engine, and may still wait there; nothing should be read meanwhile */
+    size_t head;  /* what stood before the last one: the relay's header, or nothing */
+    uint8_t *cut; /* segments of super-frames: CORE_RUNS of CORE_RUN_BYTES each, */
+    struct run runs[CORE_RUNS];
+    size_t run_count;           /* that wait; none does while anything is in `run` */
+    uint8_t *copy;              /* of a run, for a second way: as much */
     const struct net_view *net; /* of the last frame */
 
     /* In. */
     struct coalesce coalesce;
+    struct write writes[CORE_WRITES];
+    struct iovec pieces[CORE_PIECES];
+    size_t write_count, piece_count;
     const struct net_view *to; /* whose device the coalescer writes to; NULL: nothing waits */
     const struct route *from;  /* of the last datagram */
     struct lane *locked;
@@ -59,7 +72,7 @@ struct core *core_new(const struct core_config *config)
         return NULL;
     c->c = *config;
     c->out = malloc(CORE_RUN_BYTES + HEADS + OFFLOAD_FRAME_MAX + DATA_TAILROOM);
-    c->cut = malloc(CORE_RUN_BYTES);
+    c->cut = malloc((size_t)CORE_RUNS * CORE_RUN_BYTES);
     c->copy = malloc(CORE_RUN_BYTES);
     if (c->out && c->cut && c->copy)
         return c;
@@ -164,23 +177,32 @@ static void run_send(struct core *c, const struct run *r, const uint8_t *p)
     c->counts[PLANE_OUT_SENDS]++;
 }
 
+/* Sent close upon each other, as with what is written to devices: see writes_flush. */
+static void runs_flush(struct core *c)
+{
+    for (size_t i = 0; i < c->run_count; i++)
+        run_send(c, &c->runs[i], c->cut + i * CORE_RUN_BYTES);
+    c->run_count = 0;
+}
+
 static void run_flush(struct core *c)
 {
+    runs_flush(c);
     if (c->run.route)
         run_send(c, &c->run, c->out);
     c->run = (struct run){0};
 }
 
-/* p: where the datagram begins, the relay's header first where the way has one; the frame of n bytes lies
- * where it belongs. */
+/* The frame of n bytes, with room for an inner header before it, to a datagram at out, the relay's header
+ * first where the way has one. */
 static int seal_one(struct core *c, const struct plane_route *r, const struct plane_way *w, uint64_t counter,
-                    const struct inner_header *inner, uint8_t *p, size_t n)
+                    const struct inner_header *inner, uint8_t *frame, size_t n, uint8_t *out)
 {
     if (w->relay) {
-        udp_relay_header(p, w->relay_index, w->relay_token);
-        p += UDP_RELAY_HEADER_LEN;
+        udp_relay_header(out, w->relay_index, w->relay_token);
+        out += UDP_RELAY_HEADER_LEN;
     }
-    return lane_seal(r->tx, c->c.user, counter, inner, p, n);
+    return lane_seal_to(r->tx, c->c.user, counter, inner, frame, n, out);
 }
 
 static struct inner_header inner_of(const struct plane_net *net, bool partial)
@@ -205,44 +227,55 @@ static void out_plain(struct core *c, const struct route *route, const struct in
     if (p + head + DATA_HEADROOM != frame)
         memmove(p + head + DATA_HEADROOM, frame, n);
     if (lane_take(r->tx, 1, r->most, &counter) < 0 ||
-        seal_one(c, r, &r->ways[way], counter, inner, p, n) < 0) {
+        seal_one(c, r, &r->ways[way], counter, inner, p + head + DATA_HEADROOM, n, p) < 0) {
         c->counts[PLANE_SEAL_FAILED]++;
         return;
     }
     run_add(&c->run, route, way, size, n);
 }
 
+static struct run *run_next(struct core *c)
+{
+    if (c->run_count == CORE_RUNS)
+        runs_flush(c);
+    struct run *run = &c->runs[c->run_count++];
+    *run = (struct run){0};
+    return run;
+}
+
+static uint8_t *run_end(struct core *c, const struct run *run)
+{
+    return c->cut + (size_t)(run - c->runs) * CORE_RUN_BYTES + run->bytes;
+}
+
 /* Segments that belong to one super-frame: cut, sealed and sent, by the run. */
 static void out_cut(struct core *c, const struct route *route, const struct inner_header *inner,
-                    struct segments *s, size_t segment, size_t count)
+                    struct segments *s, uint8_t *frame, size_t count)
 {
     const struct plane_route *r = route_of(route);
-    size_t way = (size_t)r->out, head = head_of(&r->ways[way]), stride = head + segment + DATA_OVERHEAD, n;
-    struct run run = {0};
+    size_t way = (size_t)r->out, head = head_of(&r->ways[way]), n;
+    uint8_t *segment;
     uint64_t counter;
     /* In order with what was read before. */
-    run_flush(c);
+    if (c->run.route)
+        run_flush(c);
     if (lane_take(r->tx, count, r->most, &counter) < 0) {
         c->counts[PLANE_SEAL_FAILED] += count;
         return;
     }
-    for (;;) {
-        if (run.count > 0 && !run_takes(&run, route, way, stride)) {
-            run_send(c, &run, c->cut);
-            run = (struct run){0};
-        }
-        uint8_t *p = c->cut + run.bytes;
-        n = segments_next(s, p + head + DATA_HEADROOM, false);
-        if (n == 0)
-            break;
-        if (seal_one(c, r, &r->ways[way], counter++, inner, p, n) < 0) {
+    struct run *run = run_next(c);
+    while ((segment = segments_next_here(s, frame, &n))) {
+        size_t size = head + n + DATA_OVERHEAD;
+        if (run->count > 0 && !run_takes(run, route, way, size))
+            run = run_next(c);
+        if (seal_one(c, r, &r->ways[way], counter++, inner, segment, n, run_end(c, run)) < 0) {
             c->counts[PLANE_SEAL_FAILED]++;
             break;
         }
-        run_add(&run, route, way, head + n + DATA_OVERHEAD, n);
+        run_add(run, route, way, size, n);
     }
-    if (run.count > 0)
-        run_send(c, &run, c->cut);
+    if (run->count == 0)
+        c->run_count--;
 }
 
 /* Plain frames with whole checksums, as the engine takes them. */
@@ -336,35 +369,57 @@ void core_frame(struct core *c, uint32_t party_ref, bool tap, const struct vnet_
         out_plain(c, route, &inner, frame, n);
     else if (route && h->gso != OFFLOAD_NONE && segments_begin(&s, h, frame, n, tap, &segment, &count) == 0 &&
              out_fits(c, route, &f, segment))
-        out_cut(c, route, &inner, &s, segment, count);
+        out_cut(c, route, &inner, &s, frame, count);
     else
         out_slow(c, party_ref, tap, h, frame, n);
 }
 
 /* ---- In. */
 
+/* The reader behind the device is woken by the first write, on another core mostly, which costs more than the
+ * write: so they follow close upon each other, and it finds them all. */
+static void writes_flush(struct core *c)
+{
+    for (size_t i = 0; i < c->write_count; i++) {
+        const struct write *w = &c->writes[i];
+        c->c.io->device(c->c.arg, w->party_ref, &w->h, w->pieces, w->count, w->bytes);
+    }
+    c->counts[PLANE_IN_WRITES] += c->write_count;
+    c->write_count = c->piece_count = 0;
+}
+
 static void coalesced(void *arg, const struct vnet_hdr *h, const struct iovec *pieces, size_t count,
                       size_t bytes)
 {
     struct core *c = arg;
-    c->counts[PLANE_IN_WRITES]++;
-    c->c.io->device(c->c.arg, net_of(c->to)->party_ref, h, pieces, count, bytes);
+    if (c->write_count == CORE_WRITES || c->piece_count + count > CORE_PIECES)
+        writes_flush(c);
+    struct iovec *mine = c->pieces + c->piece_count;
+    memcpy(mine, pieces, count * sizeof *pieces);
+    c->piece_count += count;
+    c->writes[c->write_count++] = (struct write){net_of(c->to)->party_ref, *h, mine, count, bytes};
 }
 
 static const struct coalesce_ops coalesce_ops = {coalesced};
 
-static void device_flush(struct core *c)
+static void coalesced_end(struct core *c)
 {
     if (c->to)
         coalesce_flush(&c->coalesce);
     c->to = NULL;
 }
 
+static void device_flush(struct core *c)
+{
+    coalesced_end(c);
+    writes_flush(c);
+}
+
 static void device_of(struct core *c, const struct net_view *v)
 {
     if (c->to == v)
         return;
-    device_flush(c);
+    coalesced_end(c);
     c->to = v;
     coalesce_init(&c->coalesce, net_of(v)->tap, c->c.tso, c->c.uso, &coalesce_ops, c);
 }
@@ -519,7 +574,7 @@ void core_end(struct core *c)
     c->snapshot = NULL;
     for (int i = 0; i < PLANE_COUNTS; i++)
         if (c->counts[i] > 0) {
-            plane_count(c->c.plane, (enum plane_count)i, c->counts[i]);
+            plane_count(c->c.plane, c->c.user, (enum plane_count)i, c->counts[i]);
             c->counts[i] = 0;
         }
 }

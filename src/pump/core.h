@@ -10,9 +10,12 @@
 
 #include "pump/plane.h"
 
-#define CORE_RUN_BYTES 65507 /* of datagrams in one send: the kernel makes one packet of IPv4 of them first  \
-                              */
-#define CORE_RUN_SEGMENTS 64 /* UDP_MAX_SEGMENTS of older kernels */
+#define CORE_RUN_BYTES    65507 /* of datagrams in one send: the kernel makes one packet of IPv4 of them first */
+#define CORE_RUN_SEGMENTS 64    /* UDP_MAX_SEGMENTS of older kernels */
+/* What may wait for the end of a batch; where more comes, what waits leaves at once. */
+#define CORE_RUNS   4    /* of super-frames */
+#define CORE_WRITES 256  /* to devices */
+#define CORE_PIECES 1024 /* of those */
 
 /* Called within a batch; device and slow_opened with a lane's lock held: they must not touch a session. */
 struct core_io {

@@ -58,8 +58,6 @@ static void one_way(bool tap, bool relay, uint8_t family, uint8_t version)
         r.id = (uint16_t)(i * 4099);
         kit_begin(&k.end[1]);
         kit_send_frame(&k.end[1], 1, 2, &r, rows[i].size);
-        if (rows[i].size) /* its runs have left already, or leave with the batch */
-            assert_true(kit_count(&k.end[1].log, KIT_SEND) > 0);
         core_end(k.end[1].core);
         size_t segments = rows[i].size ? (rows[i].payload + rows[i].size - 1) / rows[i].size : 1;
         size_t sends = kit_count(&k.end[1].log, KIT_SEND);

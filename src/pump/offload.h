@@ -51,6 +51,7 @@ struct segments {
     uint32_t count, k;
     uint16_t partial_sum, ip_sum, id; /* of the pseudo-header without its length; of the IPv4 header; of the first segment */
     bool foreign_sum;                 /* a plain frame's partial checksum that no hint could describe: it is made whole */
+    uint8_t headers[OFFLOAD_HEADERS_MAX]; /* of the super-frame */
 };
 /* 0, or -EBADMSG: headers and vnet_hdr do not fit each other. p must live as long as *s. A plain frame (gso NONE) is one segment.
  * Afterwards s->h.partial says whether the segments' checksums stay partial: not where that of a plain frame is another than TCP's or UDP's
@@ -62,6 +63,9 @@ int segments_begin(struct segments *s, const struct vnet_hdr *h, const uint8_t *
  * this segment's length) where h->partial, as a hint is sent beside it; `whole` computes it instead. Returns bytes written, 0 when done (and
  * for an empty plain frame). out must not lie in p. */
 size_t segments_next(struct segments *s, uint8_t *out, bool whole);
+/* Of a super-frame: as segments_next without `whole`, but no payload is copied. p: where the super-frame lies; the segment's headers are
+ * written before its payload, over those that are done with. Where it begins, good until the next call; NULL when done. */
+uint8_t *segments_next_here(struct segments *s, uint8_t *p, size_t *n);
 
 /* A partial checksum of a plain frame made whole in place (for a device or peer that cannot take the hint). 0 or -EBADMSG. */
 int checksum_complete(uint8_t *p, size_t n, bool tap);

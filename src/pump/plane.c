@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cache.h"
 #include "base/map.h"
 #include "wire/eth.h"
 
@@ -58,6 +59,12 @@ struct snapshot {
     struct session_slot sessions[];
 };
 
+/* What one user writes in every batch: cache lines of its own. */
+struct user {
+    _Alignas(CACHE_LINE) _Atomic(const struct snapshot *) pin;
+    _Atomic uint64_t counts[PLANE_COUNTS]; /* one writer, any readers */
+};
+
 struct plane {
     uint64_t seed;
     struct net_view *nets[PLANE_NETS_MAX];
@@ -68,10 +75,9 @@ struct plane {
     bool changed, taken; /* since the last publish; taken: something must not be used any more */
     struct snapshot *retired, *empty;
 
-    _Atomic(struct snapshot *) current;
-    _Atomic(const struct snapshot *) pins[PLANE_USERS_MAX + 1];
+    _Alignas(CACHE_LINE) _Atomic(struct snapshot *) current;
     _Atomic bool active, awake;
-    _Atomic uint64_t counts[PLANE_COUNTS];
+    struct user users[PLANE_USERS_MAX + 1];
 };
 
 const char *plane_count_name(enum plane_count c)
@@ -84,14 +90,18 @@ const char *plane_count_name(enum plane_count c)
     return (unsigned)c < PLANE_COUNTS ? names[c] : "unknown";
 }
 
-void plane_count(struct plane *p, enum plane_count c, uint64_t n)
+void plane_count(struct plane *p, unsigned user, enum plane_count c, uint64_t n)
 {
-    atomic_fetch_add_explicit(&p->counts[c], n, memory_order_relaxed);
+    _Atomic uint64_t *at = &p->users[user].counts[c];
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 uint64_t plane_counted(const struct plane *p, enum plane_count c)
 {
-    return atomic_load_explicit(&p->counts[c], memory_order_relaxed);
+    uint64_t n = 0;
+    for (size_t i = 0; i <= PLANE_USERS_MAX; i++)
+        n += atomic_load_explicit(&p->users[i].counts[c], memory_order_relaxed);
+    return n;
 }
 
 /* ---- Nets. */
@@ -348,7 +358,7 @@ static void snapshot_free(struct snapshot *s)
 static bool pinned(const struct plane *p, const struct snapshot *s)
 {
     for (size_t i = 1; i <= PLANE_USERS_MAX; i++)
-        if (atomic_load(&p->pins[i]) == s)
+        if (atomic_load(&p->users[i].pin) == s)
             return true;
     return false;
 }
@@ -395,9 +405,10 @@ int plane_publish(struct plane *p)
 
 struct plane *plane_new(uint64_t seed)
 {
-    struct plane *p = calloc(1, sizeof *p);
+    struct plane *p = aligned_alloc(CACHE_LINE, sizeof *p);
     if (!p)
         return NULL;
+    memset(p, 0, sizeof *p);
     p->seed = seed;
     p->empty = snapshot_make(p);
     if (!p->empty) {
@@ -431,7 +442,7 @@ const struct snapshot *plane_pin(struct plane *p, unsigned user)
     const struct snapshot *s;
     do {
         s = atomic_load(&p->current);
-        atomic_store(&p->pins[user], s);
+        atomic_store(&p->users[user].pin, s);
         /* It may have been replaced, and swept, before the pin could be seen. */
     } while (atomic_load(&p->current) != s);
     return s;
@@ -439,7 +450,7 @@ const struct snapshot *plane_pin(struct plane *p, unsigned user)
 
 void plane_unpin(struct plane *p, unsigned user)
 {
-    atomic_store_explicit(&p->pins[user], NULL, memory_order_release);
+    atomic_store_explicit(&p->users[user].pin, NULL, memory_order_release);
 }
 
 /* ---- Questions. */
@@ -579,11 +590,13 @@ const struct route *snapshot_session(const struct snapshot *s, uint32_t index, u
 
 /* ---- News. */
 
-/* An exchange, not a look before: who takes it away must see what the meters say, or leave it standing. Once
- * for a run of packets. */
+/* After the meter was written, in the one order that all agree upon: whoever takes the mark away then sees
+ * what the meter says, and where it stands already the line that all workers share is only read. Once for a
+ * run of packets. */
 static void stir(struct plane *p)
 {
-    atomic_exchange(&p->active, true);
+    if (!atomic_load(&p->active))
+        atomic_store(&p->active, true);
 }
 
 void route_sent(struct plane *p, const struct route *r, size_t way, usec_t now)
@@ -592,7 +605,7 @@ void route_sent(struct plane *p, const struct route *r, size_t way, usec_t now)
     if (atomic_load_explicit(&m->way[way].awaiting, memory_order_relaxed) == 0)
         atomic_store_explicit(&m->way[way].awaiting, now, memory_order_relaxed);
     /* Last: it says that there is something to be read. */
-    atomic_store_explicit(&m->traffic, now, memory_order_release);
+    atomic_store(&m->traffic, now);
     stir(p);
 }
 
@@ -601,7 +614,7 @@ void route_heard(struct plane *p, const struct route *r, size_t way, usec_t now)
     struct meter *m = r->meter;
     atomic_store_explicit(&m->way[way].awaiting, 0, memory_order_relaxed);
     atomic_store_explicit(&m->way[way].received, now, memory_order_relaxed);
-    atomic_store_explicit(&m->seen, now, memory_order_release);
+    atomic_store(&m->seen, now);
     stir(p);
 }
 
@@ -631,8 +644,7 @@ bool plane_news(struct plane *p, uint32_t ref, struct plane_news *news)
     struct meter *m = r->meter;
     /* A look first: most peers did nothing while some are busy. What is not seen yet stirs (above) and is
      * seen the next time. */
-    if (atomic_load_explicit(&m->traffic, memory_order_relaxed) == 0 &&
-        atomic_load_explicit(&m->seen, memory_order_relaxed) == 0)
+    if (atomic_load(&m->traffic) == 0 && atomic_load(&m->seen) == 0)
         return false;
     *news =
         (struct plane_news){.traffic = atomic_exchange(&m->traffic, 0), .seen = atomic_exchange(&m->seen, 0)};

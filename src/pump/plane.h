@@ -109,7 +109,8 @@ enum plane_count {
     PLANE_COUNTS
 };
 const char *plane_count_name(enum plane_count c);
-void plane_count(struct plane *p, enum plane_count c, uint64_t n);
+/* user: the caller's, 0 the engine's thread: each counts for itself. */
+void plane_count(struct plane *p, unsigned user, enum plane_count c, uint64_t n);
 uint64_t plane_counted(const struct plane *p, enum plane_count c);
 
 /* ---- What workers ask. */

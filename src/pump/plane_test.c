@@ -250,8 +250,9 @@ static void test_counts(void **state)
     assert_non_null(p);
     for (int i = 0; i < PLANE_COUNTS; i++) {
         assert_int_equal(plane_counted(p, (enum plane_count)i), 0);
-        plane_count(p, (enum plane_count)i, 3 + (uint64_t)i);
-        plane_count(p, (enum plane_count)i, 1);
+        plane_count(p, 1, (enum plane_count)i, 3);
+        plane_count(p, PLANE_USERS_MAX, (enum plane_count)i, (uint64_t)i);
+        plane_count(p, 1, (enum plane_count)i, 1);
         for (int k = 0; k < i; k++)
             assert_string_not_equal(plane_count_name((enum plane_count)i),
                                     plane_count_name((enum plane_count)k));

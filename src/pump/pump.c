@@ -68,6 +68,8 @@ struct worker {
     _Atomic bool behind;  /* and all of it has to be done first */
     _Atomic bool starved; /* the queue has no room for frames: devices wait */
     bool put;             /* something in this batch */
+    size_t moved;         /* bytes in this batch, */
+    usec_t now;           /* which began then */
     struct run_buffers *in;
 };
 
@@ -78,6 +80,7 @@ struct pump {
     struct device devices[PUMP_DEVICES_MAX];
     struct socket sockets[PUMP_SOCKETS_MAX];
     int wake;
+    _Atomic usec_t bulk; /* when a batch last moved much */
     _Atomic bool stop, told, active;
 };
 
@@ -95,7 +98,7 @@ static bool slow(struct worker *w, const struct item *what, const uint8_t *p)
     size_t n = sizeof *what + DATA_HEADROOM + what->n + DATA_TAILROOM;
     uint8_t *room = handoff_room(w->slow, n);
     if (!room) {
-        plane_count(w->pump->plane, PLANE_SLOW_FULL, 1);
+        plane_count(w->pump->plane, w->user, PLANE_SLOW_FULL, 1);
         return false;
     }
     memcpy(room, what, sizeof *what);
@@ -149,7 +152,7 @@ static struct device *device_of(struct pump *p, uint32_t party_ref)
 static void send_refused(struct worker *w, uint32_t socket, const struct net_addr *to, size_t n,
                          size_t segment, int rc)
 {
-    plane_count(w->pump->plane, PLANE_SEND_REFUSED, (n + segment - 1) / segment);
+    plane_count(w->pump->plane, w->user, PLANE_SEND_REFUSED, (n + segment - 1) / segment);
     if (rc == -EMSGSIZE)
         slow(w, &(struct item){.kind = ITEM_TOO_BIG, .a = socket, .b = (uint32_t)segment, .addr = *to}, NULL);
 }
@@ -164,7 +167,7 @@ static void send_run(void *arg, uint32_t socket, const struct net_addr *to, cons
     if (rc < 0)
         send_refused(w, socket, to, n, segment, rc);
     if (was && !run_socket_offloads(&s->s)) {
-        plane_count(w->pump->plane, PLANE_GSO_OFF, 1);
+        plane_count(w->pump->plane, w->user, PLANE_GSO_OFF, 1);
         slow(w, &(struct item){.kind = ITEM_GSO_OFF, .a = socket}, NULL);
     }
 }
@@ -210,7 +213,7 @@ static void write_cut(struct worker *w, const struct device *d, int fd, const st
         good = write_all(fd, &plain, &(struct iovec){cut, n}, 1, n);
     if (good)
         core_offloads(w->core, false, false);
-    plane_count(w->pump->plane, good ? PLANE_GSO_OFF : PLANE_DEVICE_REFUSED, 1);
+    plane_count(w->pump->plane, w->user, good ? PLANE_GSO_OFF : PLANE_DEVICE_REFUSED, 1);
     free(whole);
 }
 
@@ -227,7 +230,7 @@ static void device_write(void *arg, uint32_t party_ref, const struct vnet_hdr *h
         if (h->partial)
             checksum_complete(pieces[0].iov_base, pieces[0].iov_len, d->d.tap);
         if (writev(fd, pieces, (int)count) != (ssize_t)bytes)
-            plane_count(w->pump->plane, PLANE_DEVICE_REFUSED, 1);
+            plane_count(w->pump->plane, w->user, PLANE_DEVICE_REFUSED, 1);
         return;
     }
     if (write_all(fd, h, pieces, count, bytes))
@@ -235,7 +238,7 @@ static void device_write(void *arg, uint32_t party_ref, const struct vnet_hdr *h
     if (errno == EINVAL && h->gso != OFFLOAD_NONE)
         write_cut(w, d, fd, h, pieces, count, bytes);
     else
-        plane_count(w->pump->plane, PLANE_DEVICE_REFUSED, 1);
+        plane_count(w->pump->plane, w->user, PLANE_DEVICE_REFUSED, 1);
 }
 
 static bool slow_waits(void *arg)
@@ -312,6 +315,7 @@ static void device_turn(struct worker *w, const struct device *d, int fd)
         if (n <= 0 || !caught_up(w))
             return;
         bytes += (size_t)n;
+        w->moved += (size_t)n;
     }
 }
 
@@ -322,6 +326,7 @@ static void socket_turn(struct worker *w, struct socket *s)
         for (int i = 0; i < n; i++) {
             struct received *r = run_received(w->in, i);
             core_datagrams(w->core, s->number, &r->from, r->p, r->n, r->segment);
+            w->moved += r->n;
         }
         if (n == 0)
             return;
@@ -368,11 +373,15 @@ static void batch(struct worker *w, const struct epoll_event *events, int n)
 {
     struct pump *p = w->pump;
     worker_lock(w);
-    core_begin(w->core, clock_now());
+    w->now = clock_now();
+    core_begin(w->core, w->now);
+    w->moved = 0;
     for (int i = 0; i < n; i++)
         source(w, events[i].data.u64);
     core_end(w->core);
     pthread_mutex_unlock(&w->lock);
+    if (w->moved >= PUMP_BULK)
+        atomic_store_explicit(&p->bulk, w->now, memory_order_relaxed);
     if (plane_stirred(p->plane)) {
         atomic_store(&p->active, true);
         w->put = true;
@@ -387,7 +396,10 @@ static void batch(struct worker *w, const struct epoll_event *events, int n)
 static int await(struct worker *w, struct epoll_event *events)
 {
     int set = atomic_load(&w->starved) ? w->sockets : w->all, n = 0;
-    for (int i = 0; i < PUMP_LOOKS && n == 0; i++) {
+    bool bulk =
+        usec_since(w->now, atomic_load_explicit(&w->pump->bulk, memory_order_relaxed)) < PUMP_BULK_LASTS;
+    int looks = bulk ? PUMP_LOOKS_BULK : PUMP_LOOKS;
+    for (int i = 0; i < looks && n == 0; i++) {
         n = epoll_wait(set, events, EVENTS, 0);
         if (n == 0)
             sched_yield();

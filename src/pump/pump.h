@@ -18,9 +18,12 @@
 #define PUMP_QUEUE_BYTES (512u << 10) /* waiting for the engine, a worker */
 #define PUMP_FRAMES      64           /* plain frames read from one device in a turn, */
 #define PUMP_BYTES       (256u << 10) /* or bytes, then the others have theirs */
-#define PUMP_RUNS        4            /* received by one system call */
+#define PUMP_RUNS        8            /* received by one system call */
 #define PUMP_TURNS       4            /* of those in a turn */
-#define PUMP_LOOKS       5 /* for more, before a worker sleeps */
+#define PUMP_LOOKS       2            /* for more, before a worker sleeps; */
+#define PUMP_LOOKS_BULK  20           /* while any of them moves much: */
+#define PUMP_BULK        (16u << 10)  /* bytes in a batch, */
+#define PUMP_BULK_LASTS  (2 * MSEC)   /* not longer ago */
 #define PUMP_SEND_WAIT_MS                                                                                    \
     5 /* for room in a socket's send buffer: until then the device's queue waits, then the packets are lost  \
        */

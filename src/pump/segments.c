@@ -47,6 +47,7 @@ static int super_begin(struct segments *s)
     s->size = payload < s->h.gso_size ? payload : s->h.gso_size;
     s->count = payload == 0 ? 1 : (uint32_t)((payload + s->size - 1) / s->size);
     s->partial_sum = sum_fold(pseudo_sum(s->p, &s->f));
+    memcpy(s->headers, s->p, s->f.headers);
     if (s->f.version == 6)
         return 0;
     /* Of the header without length, id and checksum, which are each segment's own. */
@@ -113,13 +114,12 @@ static void upper_header_write(const struct segments *s, uint8_t *u, size_t leng
         u[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 }
 
-static size_t super_next(struct segments *s, uint8_t *out, bool whole)
+/* out: with the payload in its place behind the headers. */
+static size_t super_headers_write(struct segments *s, uint8_t *out, size_t part, bool whole)
 {
-    size_t left = s->f.n - s->f.headers - s->at, part = left < s->size ? left : s->size;
     struct inner_frame f = s->f;
     f.n = f.headers + part;
-    memcpy(out, s->p, f.headers);
-    memcpy(out + f.headers, s->p + f.headers + s->at, part);
+    memcpy(out, s->headers, f.headers);
     ip_length_write(s, out + f.ip, f.n - f.ip);
     upper_header_write(s, out + f.upper, f.n - f.upper);
     if (whole || !s->h.partial)
@@ -131,6 +131,19 @@ static size_t super_next(struct segments *s, uint8_t *out, bool whole)
     return f.n;
 }
 
+static size_t super_part(const struct segments *s)
+{
+    size_t left = s->f.n - s->f.headers - s->at;
+    return left < s->size ? left : s->size;
+}
+
+static size_t super_next(struct segments *s, uint8_t *out, bool whole)
+{
+    size_t part = super_part(s);
+    memcpy(out + s->f.headers, s->p + s->f.headers + s->at, part);
+    return super_headers_write(s, out, part, whole);
+}
+
 size_t segments_next(struct segments *s, uint8_t *out, bool whole)
 {
     if (s->k == s->count)
@@ -138,4 +151,14 @@ size_t segments_next(struct segments *s, uint8_t *out, bool whole)
     size_t n = s->h.gso == OFFLOAD_NONE ? plain_next(s, out, whole) : super_next(s, out, whole);
     s->k++;
     return n;
+}
+
+uint8_t *segments_next_here(struct segments *s, uint8_t *p, size_t *n)
+{
+    if (s->k == s->count)
+        return NULL;
+    uint8_t *at = p + s->at;
+    *n = super_headers_write(s, at, super_part(s), false);
+    s->k++;
+    return at;
 }

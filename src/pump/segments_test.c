@@ -35,6 +35,27 @@ static size_t compare(const struct vnet_hdr *h, const uint8_t *p, size_t n, bool
     return k;
 }
 
+/* The same where the super-frame lies, in a block of exactly its size: each segment is right while it is the
+ * last one made. */
+static void compare_here(const struct vnet_hdr *h, const uint8_t *p, size_t n, bool tap)
+{
+    struct segments s;
+    size_t segment, count, made, k = 0;
+    uint8_t *here = malloc(n), *at;
+    assert_non_null(here);
+    memcpy(here, p, n);
+    assert_int_equal(segments_begin(&s, h, here, n, tap, &segment, &count), 0);
+    for (; (at = segments_next_here(&s, here, &made)); k++) {
+        size_t want = naive_segment(p, n, tap, h->gso_size, false, h->partial, k, expected);
+        assert_int_equal(made, want);
+        assert_memory_equal(at, expected, want);
+        /* What lies before it is done with. */
+        memset(here, 0xee, (size_t)(at - here));
+    }
+    assert_int_equal(k, count);
+    free(here);
+}
+
 static size_t super(struct recipe r, uint16_t size)
 {
     size_t n, count;
@@ -43,6 +64,7 @@ static size_t super(struct recipe r, uint16_t size)
     uint8_t *p = recipe_make(&r, &n);
     count = compare(&h, p, n, r.tap, false);
     assert_int_equal(compare(&h, p, n, r.tap, true), count);
+    compare_here(&h, p, n, r.tap);
     h.hdr_len = 0; /* a hint only */
     assert_int_equal(compare(&h, p, n, r.tap, true), count);
     free(p);

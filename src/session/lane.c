@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cache.h"
 #include "crypto/secret.h"
 
 struct lane {
@@ -17,17 +18,20 @@ struct lane {
     /* Each made by its user at the first packet: OpenSSL's contexts serve one thread at a time. */
     struct aead *tx[LANE_USERS_MAX], *rx[LANE_USERS_MAX];
 
-    _Atomic uint64_t counter, sealed_bytes, tx_packets, tx_bytes;
-    pthread_mutex_t lock;
+    /* One thread mostly seals and another opens: neither should fetch what the other has just written. */
+    _Alignas(CACHE_LINE) _Atomic uint64_t counter;
+    _Atomic uint64_t sealed_bytes, tx_packets, tx_bytes;
+    _Alignas(CACHE_LINE) pthread_mutex_t lock;
     struct replay window; /* under lock */
     _Atomic uint64_t opened, opened_bytes, rx_packets, rx_bytes;
 };
 
 struct lane *lane_new(const struct lane_config *c)
 {
-    struct lane *l = calloc(1, sizeof *l);
+    struct lane *l = aligned_alloc(CACHE_LINE, sizeof *l);
     if (!l)
         return NULL;
+    memset(l, 0, sizeof *l);
     if (pthread_mutex_init(&l->lock, NULL) != 0) {
         free(l);
         return NULL;
@@ -90,8 +94,8 @@ int lane_take(struct lane *l, uint64_t n, uint64_t most, uint64_t *first)
     return 0;
 }
 
-int lane_seal(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner, uint8_t *buf,
-              size_t n)
+int lane_seal_to(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner,
+                 uint8_t *frame, size_t n, uint8_t *out)
 {
     struct aead *a = context(l, &l->tx[user], l->tx_key);
     if (!a)
@@ -100,13 +104,18 @@ int lane_seal(struct lane *l, unsigned user, uint64_t counter, const struct inne
                                   .own = !inner_is_payload(inner->kind),
                                   .receiver = l->peer_index,
                                   .counter = counter};
-    uint8_t nonce[AEAD_NONCE_LEN];
+    uint8_t nonce[AEAD_NONCE_LEN], *in = frame - INNER_HEADER_LEN, *text = out + DATA_HEADER_LEN;
     nonce_of(nonce, counter);
-    data_header_write(&h, buf);
-    inner_header_write(inner, buf + DATA_HEADER_LEN);
-    size_t text = INNER_HEADER_LEN + n;
-    return aead_seal(a, nonce, bytes_of(buf, DATA_HEADER_LEN), buf + DATA_HEADER_LEN, text,
-                     buf + DATA_HEADER_LEN + text);
+    data_header_write(&h, out);
+    inner_header_write(inner, in);
+    n += INNER_HEADER_LEN;
+    return aead_seal_to(a, nonce, bytes_of(out, DATA_HEADER_LEN), in, n, text, text + n);
+}
+
+int lane_seal(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner, uint8_t *buf,
+              size_t n)
+{
+    return lane_seal_to(l, user, counter, inner, buf + DATA_HEADROOM, n, buf);
 }
 
 static void add(_Atomic uint64_t *to, uint64_t n)

@@ -29,6 +29,8 @@ int lane_take(struct lane *l, uint64_t n, uint64_t most, uint64_t *first);
 /* Seals in place under a counter that was taken: payload of n bytes at buf + DATA_HEADROOM, DATA_TAILROOM behind. 0, -EIO, -ENOMEM. Does not count:
  * lane_sealed does, once for many. */
 int lane_seal(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner, uint8_t *buf, size_t n);
+/* The same from another place: the payload at frame, with INNER_HEADER_LEN bytes before it that are overwritten, to a datagram at out. */
+int lane_seal_to(struct lane *l, unsigned user, uint64_t counter, const struct inner_header *inner, uint8_t *frame, size_t n, uint8_t *out);
 /* packets of `bytes` of payload together; data: they were the owner's, not the session's own. */
 void lane_sealed(struct lane *l, uint64_t packets, uint64_t bytes, bool data);
 
