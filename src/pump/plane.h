@@ -106,6 +106,7 @@ enum plane_count {
     PLANE_DEVICE_REFUSED,
     PLANE_SLOW_FULL,
     PLANE_GSO_OFF,
+    PLANE_MOVES, /* of the devices to other readers */
     PLANE_COUNTS
 };
 const char *plane_count_name(enum plane_count c);

@@ -81,6 +81,7 @@ struct pump {
     struct socket sockets[PUMP_SOCKETS_MAX];
     int wake;
     _Atomic usec_t bulk; /* when a batch last moved much */
+    bool apart;          /* each device's queue has a reader of its own; all locks are held to change it */
     _Atomic bool stop, told, active;
 };
 
@@ -339,6 +340,86 @@ static void socket_turn(struct worker *w, struct socket *s)
     }
 }
 
+/* ---- Who reads the devices: at rest the first worker, which has a peer's packet and this machine's answer
+ * to it in hand without anybody being woken; while much moves, the others, each its queues. */
+
+static struct worker *reader_of(struct pump *p, unsigned queue)
+{
+    return p->apart ? &p->w[1 + queue % (p->threads - 1)] : &p->w[0];
+}
+
+static int watch(int set, int fd, enum source_kind kind, size_t slot, unsigned queue)
+{
+    struct epoll_event e = {.events = EPOLLIN,
+                            .data.u64 = (uint64_t)kind | slot << 8 | (uint64_t)queue << 16};
+    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static void unwatch(struct pump *p, int fd)
+{
+    for (unsigned i = 0; i < p->threads; i++)
+        epoll_ctl(p->w[i].all, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* All locks are held. */
+static void devices_move(struct pump *p, bool apart)
+{
+    p->apart = apart;
+    for (size_t i = 0; i < PUMP_DEVICES_MAX; i++) {
+        const struct device *d = &p->devices[i];
+        for (unsigned q = 0; d->used && q < d->d.count; q++) {
+            unwatch(p, d->d.fds[q]);
+            watch(reader_of(p, q)->all, d->d.fds[q], SOURCE_DEVICE, i, q);
+        }
+    }
+}
+
+/* No lock is waited for, for the others may wait for ours. */
+static bool others_lock(struct worker *w)
+{
+    struct pump *p = w->pump;
+    for (unsigned i = 0; i < p->threads; i++) {
+        if (&p->w[i] == w || pthread_mutex_trylock(&p->w[i].lock) == 0)
+            continue;
+        while (i-- > 0)
+            if (&p->w[i] != w)
+                pthread_mutex_unlock(&p->w[i].lock);
+        return false;
+    }
+    return true;
+}
+
+static void others_unlock(struct worker *w)
+{
+    for (unsigned i = 0; i < w->pump->threads; i++)
+        if (&w->pump->w[i] != w)
+            pthread_mutex_unlock(&w->pump->w[i].lock);
+}
+
+/* What a worker left to the engine must not be overtaken by what the next reader sends itself. */
+static bool none_waits(const struct pump *p)
+{
+    for (unsigned i = 0; i < p->threads; i++)
+        if (atomic_load(&p->w[i].starved) || !handoff_empty(p->w[i].slow))
+            return false;
+    return true;
+}
+
+/* At the end of a batch, when all that was read has left. */
+static void devices_settle(struct worker *w)
+{
+    struct pump *p = w->pump;
+    usec_t ago = usec_since(w->now, atomic_load_explicit(&p->bulk, memory_order_relaxed));
+    bool apart = ago < (p->apart ? PUMP_APART_LASTS : PUMP_BULK_LASTS);
+    if (p->threads == 1 || apart == p->apart || !others_lock(w))
+        return;
+    if (none_waits(p)) {
+        devices_move(p, apart);
+        plane_count(p->plane, w->user, PLANE_MOVES, 1);
+    }
+    others_unlock(w);
+}
+
 /* ---- The thread. */
 
 static void source(struct worker *w, uint64_t which)
@@ -352,7 +433,8 @@ static void source(struct worker *w, uint64_t which)
         break;
     case SOURCE_DEVICE:
         /* What was there when epoll said so may have been replaced since. */
-        if (p->devices[slot].used && queue < p->devices[slot].d.count && !atomic_load(&w->starved))
+        if (p->devices[slot].used && queue < p->devices[slot].d.count && !atomic_load(&w->starved) &&
+            reader_of(p, queue) == w)
             device_turn(w, &p->devices[slot], p->devices[slot].d.fds[queue]);
         break;
     case SOURCE_SOCKET:
@@ -379,9 +461,10 @@ static void batch(struct worker *w, const struct epoll_event *events, int n)
     for (int i = 0; i < n; i++)
         source(w, events[i].data.u64);
     core_end(w->core);
-    pthread_mutex_unlock(&w->lock);
     if (w->moved >= PUMP_BULK)
         atomic_store_explicit(&p->bulk, w->now, memory_order_relaxed);
+    devices_settle(w);
+    pthread_mutex_unlock(&w->lock);
     if (plane_stirred(p->plane)) {
         atomic_store(&p->active, true);
         w->put = true;
@@ -421,13 +504,6 @@ static void *run(void *arg)
 
 /* ---- Devices and sockets come and go. */
 
-static int watch(int set, int fd, enum source_kind kind, size_t slot, unsigned queue)
-{
-    struct epoll_event e = {.events = EPOLLIN,
-                            .data.u64 = (uint64_t)kind | slot << 8 | (uint64_t)queue << 16};
-    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
-}
-
 static void locks(struct pump *p, bool on)
 {
     for (unsigned i = 0; i < p->threads; i++)
@@ -452,16 +528,10 @@ static void offloads(struct pump *p)
         core_offloads(p->w[i].core, tso, uso);
 }
 
-/* The worker that reads a device's queue. */
-static struct worker *reader_of(struct pump *p, unsigned queue)
-{
-    return p->threads == 1 ? &p->w[0] : &p->w[1 + queue % (p->threads - 1)];
-}
-
 static void device_out(struct pump *p, struct device *d)
 {
     for (unsigned q = 0; q < d->d.count; q++)
-        epoll_ctl(reader_of(p, q)->all, EPOLL_CTL_DEL, d->d.fds[q], NULL);
+        unwatch(p, d->d.fds[q]);
     d->used = false;
 }
 

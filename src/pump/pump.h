@@ -24,13 +24,15 @@
 #define PUMP_LOOKS_BULK  20           /* while any of them moves much: */
 #define PUMP_BULK        (16u << 10)  /* bytes in a batch, */
 #define PUMP_BULK_LASTS  (2 * MSEC)   /* not longer ago */
+#define PUMP_APART_LASTS (20 * MSEC)  /* without as much, and the first worker reads the devices again */
 #define PUMP_SEND_WAIT_MS                                                                                    \
     5 /* for room in a socket's send buffer: until then the device's queue waits, then the packets are lost  \
        */
 
 struct pump;
-/* threads: 1..PUMP_THREADS_MAX: one does everything; of several, the first receives from the sockets and the
- * others read the devices, each a queue of its own. NULL when memory or descriptors fail. */
+/* threads: 1..PUMP_THREADS_MAX: one does everything; of several, the first receives from the sockets, and
+ * while much moves the others read the devices, each queues of its own; at rest the first does that, too.
+ * NULL when memory or descriptors fail. */
 struct pump *pump_new(struct plane *plane, unsigned threads);
 /* After the process has given up its privileges, for those are a thread's own. 0 or -errno. */
 int pump_start(struct pump *p);

@@ -380,14 +380,106 @@ static void test_tables(void **state)
     plane_free(plane);
 }
 
+/* ---- Devices change readers: while much moves, and back. */
+
+/* What is under way comes to its end. */
+static void carry(struct bench *b, struct stream *t)
+{
+    struct side *one = &b->side[1], *two = &b->side[2];
+    while (t->came < t->sent) {
+        wait_for((int[]){two->host[1], pump_wake_fd(one->pump), pump_wake_fd(two->pump)}, 3);
+        stream_take(t, two, 1);
+        drain(one);
+        drain(two);
+    }
+}
+
+/* 40,000 bytes. */
+static void some(struct bench *b, struct stream *t, size_t payload)
+{
+    stream_put(t, &b->side[1], 1, payload, 1200, t->sent + 40000);
+    carry(b, t);
+}
+
+static void readers(unsigned threads)
+{
+    struct kit rule = {0};
+    struct bench b;
+    bench_open(&b, &rule, true, threads);
+    struct side *one = &b.side[1], *two = &b.side[2];
+    struct stream t = stream_of(one, 4, 904);
+    bench_start(&b);
+    for (uint64_t round = 0; round < 3; round++) {
+        /* One lone packet after another, until the first worker has the device again. */
+        do {
+            stream_put(&t, one, 1, 500, 1200, t.sent + 500);
+            carry(&b, &t);
+        } while (plane_counted(one->plane, PLANE_MOVES) < 2 * round && threads > 1);
+        /* Much at once, until it has a reader of its own. */
+        do
+            some(&b, &t, 20 * 1200);
+        while (plane_counted(one->plane, PLANE_MOVES) < 2 * round + 1 && threads > 1);
+    }
+    assert_int_equal(plane_counted(one->plane, PLANE_MOVES) > 0, threads > 1);
+    /* And with others that come and go meanwhile. */
+    for (int i = 0; i < 200; i++) {
+        device_give(one, 2);
+        some(&b, &t, i % 3 ? 20 * 1200 : 300);
+        pump_device_del(one->pump, 2);
+    }
+    nothing_lost(one);
+    nothing_lost(two);
+    bench_close(&b);
+}
+
+/* While a frame waits for the engine its device keeps its reader, whatever comes from outside. */
+static void test_reader_that_left_something(void **state)
+{
+    struct kit rule = {0};
+    struct bench b;
+    bench_open(&b, &rule, true, 2);
+    struct side *one = &b.side[1], *two = &b.side[2];
+    struct stream t = stream_of(two, 4, 905);
+    struct recipe syn = recipe_of(4, IP_TCP, false);
+    syn.flags = KIT_SYN;
+    bench_start(&b);
+    assert_true(host_frame(one, 1, &syn, 0));
+    assert_true(readable(pump_wake_fd(one->pump), -1));
+    for (uint64_t round = 0; round < 2; round++) {
+        do {
+            stream_put(&t, two, 1, 20 * 1200, 1200, t.sent + 40000);
+            while (t.came < t.sent) {
+                wait_for((int[]){one->host[1]}, 1);
+                stream_take(&t, one, 1);
+            }
+        } while (t.came < 1000000 || plane_counted(one->plane, PLANE_MOVES) < round);
+        assert_int_equal(plane_counted(one->plane, PLANE_MOVES), round);
+        assert_int_equal(one->tally.frames, round);
+        drain(one);
+    }
+    bench_close(&b);
+}
+
+static void test_readers(void **state)
+{
+    for (unsigned threads = 1; threads <= 3; threads++)
+        readers(threads);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_come_and_go), cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_queues),      cmocka_unit_test(test_stop_under_load),
-        cmocka_unit_test(test_two_sockets), cmocka_unit_test(test_runs_refused),
-        cmocka_unit_test(test_too_big),     cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_come_and_go),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_queues),
+        cmocka_unit_test(test_stop_under_load),
+        cmocka_unit_test(test_two_sockets),
+        cmocka_unit_test(test_runs_refused),
+        cmocka_unit_test(test_too_big),
+        cmocka_unit_test(test_broken),
         cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_reader_that_left_something),
     };
     crypto_init(); /* before there are threads, as the programs do */
     return cmocka_run_group_tests(tests, NULL, NULL);
