@@ -9,7 +9,7 @@ struct aead_impl {
     const char *name;
     /* Whether it is here, and the fastest for this processor. */
     bool (*wanted)(enum aead_alg alg);
-    struct aead *(*make)(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN]); /* NULL when memory fails */
+    struct aead *(*make)(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN]); /* NULL when memory fails, or not wanted */
     void (*drop)(struct aead *a);
     /* From in to out, which are the same or lie apart. 0 or -EIO. */
     int (*seal)(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,

@@ -80,7 +80,7 @@ static bool mb_wanted(enum aead_alg alg)
 static struct aead *mb_make(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN])
 {
     void *p;
-    if (posix_memalign(&p, 64, sizeof(struct mb_key)) != 0)
+    if (!mb_wanted(alg) || posix_memalign(&p, 64, sizeof(struct mb_key)) != 0)
         return NULL;
     struct mb_key *k = p;
     memset(k, 0, sizeof *k);

@@ -21,7 +21,7 @@
 #define PUMP_RUNS        8            /* received by one system call */
 #define PUMP_TURNS       4            /* of those in a turn */
 #define PUMP_LOOKS       2            /* for more, before a worker sleeps; */
-#define PUMP_LOOKS_BULK  20           /* while any of them moves much: */
+#define PUMP_LOOKS_BULK  10           /* while any of them moves much: */
 #define PUMP_BULK        (16u << 10)  /* bytes in a batch, */
 #define PUMP_BULK_LASTS  (2 * MSEC)   /* not longer ago */
 #define PUMP_APART_LASTS (20 * MSEC)  /* without as much, and the first worker reads the devices again */
