@@ -29,7 +29,7 @@ setup-bench:
 	@tools/setup bench
 
 $(BUILD)/build.ninja: | setup
-	@meson setup $(BUILD) -Dtests=false -Doptimization=3 >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
+	@meson setup $(BUILD) -Dtests=false >$(BUILD).log 2>&1 || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
 
 $(BUILD)/warren: $(BUILD)/build.ninja FORCE | setup
 	@ninja -C $(BUILD) warren

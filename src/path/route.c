@@ -43,10 +43,10 @@ static bool used(const struct route *r, size_t i)
     return false;
 }
 
-static void arrive(struct search *s)
+/* last: the relay that the peer hears. */
+static void arrive(struct search *s, const struct route_member *last)
 {
-    const struct route_leg *last = &s->t->member[s->now.relay[s->now.count - 1]].peer;
-    usec_t cost = leg_cost(last);
+    usec_t cost = leg_cost(&last->peer);
     if (cost == USEC_NEVER)
         return;
     struct route r = s->now;
@@ -60,10 +60,6 @@ static void arrive(struct search *s)
  * ROUTE_MEMBERS_MAX cubed steps. */
 static void go(struct search *s)
 {
-    if (s->now.count == s->count) {
-        arrive(s);
-        return;
-    }
     struct route here = s->now;
     for (size_t i = 0; i < s->t->count; i++) {
         const struct route_member *m = &s->t->member[i];
@@ -73,7 +69,11 @@ static void go(struct search *s)
         s->now = here;
         s->now.relay[s->now.count++] = (uint8_t)i;
         s->now.cost += cost + ROUTE_HOP_COST;
-        if (s->best.count == 0 || s->now.cost <= s->best.cost)
+        if (s->best.count > 0 && s->now.cost > s->best.cost)
+            continue;
+        if (s->now.count == s->count)
+            arrive(s, m);
+        else
             go(s);
     }
     s->now = here;
