@@ -61,6 +61,8 @@ static void arrive(struct search *s, const struct route_member *last)
 static void go(struct search *s)
 {
     struct route here = s->now;
+    if (here.count >= ROUTE_RELAYS_MAX)
+        return;
     for (size_t i = 0; i < s->t->count; i++) {
         const struct route_member *m = &s->t->member[i];
         usec_t cost = here.count == 0 ? leg_cost(&m->us) : between_cost(s->t, here.relay[here.count - 1], i);
