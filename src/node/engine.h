@@ -48,7 +48,7 @@ struct node_limits {
     uint32_t relay_for_members; /* 0: 1 lets members of our parties send through this node */
     uint32_t relay_kib_per_s;   /* 1024 for one circuit through this node; 0: no limit */
     uint32_t pump;              /* 1: worker threads move the packets of devices; 0: the engine's thread does */
-    uint32_t pump_threads;      /* 0: half as many as there are cores, at most 8 */
+    uint32_t pump_threads;      /* 0: half as many as there are cores, 2 to 8; 1 where there is one */
     uint32_t port;              /* 0: a random one of UDP and TCP for this start */
 };
 void node_limits_default(struct node_limits *l);

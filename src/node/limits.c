@@ -35,7 +35,7 @@ static const struct limit table[] = {
     ROW(relay_kib_per_s, "relay-kib-per-s", 1024, 0, 10485760,
         "for one circuit through this node; 0: no limit"),
     ROW(pump, "pump", 1, 0, 1, "1: worker threads move packets; 0: the thread that does everything else, too"),
-    ROW(pump_threads, "pump-threads", 0, 0, PLANE_USERS_MAX, "of them; 0: half as many as there are cores, at most 8"),
+    ROW(pump_threads, "pump-threads", 0, 0, PLANE_USERS_MAX, "of them; 0: half as many as there are cores, 2 to 8"),
     ROW(port, "port", 0, 0, 65535, "UDP and TCP port of this node; 0: a random one"),
 };
 #define ROWS (sizeof table / sizeof table[0])
