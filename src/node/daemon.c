@@ -598,6 +598,7 @@ static int begin(struct daemon *d, const struct node_options *o)
         fprintf(stderr, "warren: cannot start the worker threads: %s (or run with --limit pump=0)\n", strerror(-rc));
         return 1;
     }
+    memory_settle(); /* libraries looked through themselves when they began: that of the ciphers at 3 MB */
     node_start(d->node, clock_now());
     pump(d);
     net_edge_look(d->net);
