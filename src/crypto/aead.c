@@ -51,7 +51,7 @@ void aead_free(struct aead *a)
 int aead_seal(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               uint8_t tag[AEAD_TAG_LEN])
 {
-    return a->impl->seal(a, nonce, ad, text, text, n, tag);
+    return aead_seal_to(a, nonce, ad, text, n, text, tag);
 }
 
 int aead_seal_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,

@@ -1,5 +1,5 @@
-/* The implementations behind crypto/aead.h. The first of aead_impls() that wants a cipher makes its keys; all
- * give the same bytes. */
+/* The implementations behind crypto/aead.h. The first one (aead_impl_at) that wants a cipher makes its
+ * keys; all give the same bytes. */
 #ifndef WARREN_CRYPTO_AEAD_INT_H
 #define WARREN_CRYPTO_AEAD_INT_H
 
@@ -9,7 +9,8 @@ struct aead_impl {
     const char *name;
     /* Whether it is here, and the fastest for this processor. */
     bool (*wanted)(enum aead_alg alg);
-    struct aead *(*make)(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN]); /* NULL when memory fails, or not wanted */
+    struct aead *(*make)(enum aead_alg alg,
+                         const uint8_t key[AEAD_KEY_LEN]); /* NULL when memory fails, or not wanted */
     void (*drop)(struct aead *a);
     /* From in to out, which are the same or lie apart. 0 or -EIO. */
     int (*seal)(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,

@@ -6,6 +6,7 @@
 #include <intel-ipsec-mb.h>
 #include <openssl/crypto.h>
 
+#include "base/cache.h"
 #include "crypto/aead_int.h"
 #include "crypto/secret.h"
 
@@ -17,8 +18,9 @@ struct mb_key {
     struct aead a;
     enum aead_alg alg;
     uint8_t chacha[AEAD_KEY_LEN];
-    struct gcm_context_data context;      /* of the packet under way */
-    _Alignas(64) struct gcm_key_data gcm; /* of AES alone; its header aligns it only where LINUX is defined */
+    struct gcm_context_data context; /* of the packet under way */
+    _Alignas(CACHE_LINE) struct gcm_key_data
+        gcm; /* of AES alone; wants 64, which its header says only where LINUX is defined */
 };
 
 /* ---- The library's tables: one for what needs functions alone, and one a thread for what goes by jobs. */
@@ -79,11 +81,9 @@ static bool mb_wanted(enum aead_alg alg)
 
 static struct aead *mb_make(enum aead_alg alg, const uint8_t key[AEAD_KEY_LEN])
 {
-    void *p;
-    if (!mb_wanted(alg) || posix_memalign(&p, 64, sizeof(struct mb_key)) != 0)
+    struct mb_key *k = mb_wanted(alg) ? cache_calloc(sizeof *k) : NULL;
+    if (!k)
         return NULL;
-    struct mb_key *k = p;
-    memset(k, 0, sizeof *k);
     k->alg = alg;
     if (alg == AEAD_AES256GCM)
         IMB_AES256_GCM_PRE(shared, key, &k->gcm);

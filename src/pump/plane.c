@@ -405,10 +405,9 @@ int plane_publish(struct plane *p)
 
 struct plane *plane_new(uint64_t seed)
 {
-    struct plane *p = aligned_alloc(CACHE_LINE, sizeof *p);
+    struct plane *p = cache_calloc(sizeof *p);
     if (!p)
         return NULL;
-    memset(p, 0, sizeof *p);
     p->seed = seed;
     p->empty = snapshot_make(p);
     if (!p->empty) {

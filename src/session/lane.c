@@ -28,10 +28,9 @@ struct lane {
 
 struct lane *lane_new(const struct lane_config *c)
 {
-    struct lane *l = aligned_alloc(CACHE_LINE, sizeof *l);
+    struct lane *l = cache_calloc(sizeof *l);
     if (!l)
         return NULL;
-    memset(l, 0, sizeof *l);
     if (pthread_mutex_init(&l->lock, NULL) != 0) {
         free(l);
         return NULL;
