@@ -63,9 +63,15 @@ int aead_seal_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct byt
 int aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               const uint8_t tag[AEAD_TAG_LEN])
 {
-    if (a->impl->open(a, nonce, ad, text, n, tag) == 0)
+    return aead_open_to(a, nonce, ad, text, n, text, tag);
+}
+
+int aead_open_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                 size_t n, uint8_t *out, const uint8_t tag[AEAD_TAG_LEN])
+{
+    if (a->impl->open(a, nonce, ad, in, out, n, tag) == 0)
         return 0;
-    wipe(text, n);
+    wipe(out, n);
     return -EBADMSG;
 }
 

@@ -28,6 +28,9 @@ int aead_seal_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct byt
 /* Decrypts in place. 0, or -EBADMSG where the tag does not fit; then text is wiped. */
 int aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
               const uint8_t tag[AEAD_TAG_LEN]);
+/* The same from in to out, which may not overlap unless they are one; on failure out is wiped. */
+int aead_open_to(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                 size_t n, uint8_t *out, const uint8_t tag[AEAD_TAG_LEN]);
 bool aead_have_aes(void); /* whether this CPU has instructions for AES and for the other half of GCM */
 
 /* What sealing costs on this machine: both are 256-bit ciphers, so the faster one may be preferred. */

@@ -15,9 +15,9 @@ struct aead_impl {
     /* From in to out, which are the same or lie apart. 0 or -EIO. */
     int (*seal)(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
                 uint8_t *out, size_t n, uint8_t tag[AEAD_TAG_LEN]);
-    /* In place. 0 or -EBADMSG; then what text holds is nobody's to see. */
-    int (*open)(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text, size_t n,
-                const uint8_t tag[AEAD_TAG_LEN]);
+    /* The same. 0 or -EBADMSG; then what out holds is nobody's to see. */
+    int (*open)(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                uint8_t *out, size_t n, const uint8_t tag[AEAD_TAG_LEN]);
 };
 
 /* Each implementation's keys begin with it. */

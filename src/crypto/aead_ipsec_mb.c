@@ -141,15 +141,14 @@ static int mb_seal(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct b
     return 0;
 }
 
-static int mb_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text,
-                   size_t n, const uint8_t tag[AEAD_TAG_LEN])
+static int mb_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                   uint8_t *out, size_t n, const uint8_t tag[AEAD_TAG_LEN])
 {
     struct mb_key *k = (struct mb_key *)a;
     uint8_t right[AEAD_TAG_LEN];
     if (k->alg == AEAD_AES256GCM)
-        IMB_AES256_GCM_DEC(shared, &k->gcm, &k->context, text, text, n, nonce, ad.p, ad.n, right,
-                           AEAD_TAG_LEN);
-    else if (chacha(k, IMB_DIR_DECRYPT, nonce, ad, text, text, n, right) < 0)
+        IMB_AES256_GCM_DEC(shared, &k->gcm, &k->context, out, in, n, nonce, ad.p, ad.n, right, AEAD_TAG_LEN);
+    else if (chacha(k, IMB_DIR_DECRYPT, nonce, ad, in, out, n, right) < 0)
         return -EBADMSG;
     return CRYPTO_memcmp(right, tag, AEAD_TAG_LEN) == 0 ? 0 : -EBADMSG;
 }

@@ -16,7 +16,7 @@ struct evp_key {
     EVP_CIPHER_CTX *seal, *open;
     uint8_t tag[AEAD_TAG_LEN];
     OSSL_PARAM
-        tag_param[2]; /* names tag, for both directions: looking the control number up costs 15 ns a packet */
+    tag_param[2]; /* names tag, for both directions: looking the control number up costs 15 ns a packet */
 };
 
 static bool evp_wanted(enum aead_alg alg)
@@ -71,8 +71,8 @@ static int evp_seal(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct 
     return 0;
 }
 
-static int evp_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, uint8_t *text,
-                    size_t n, const uint8_t tag[AEAD_TAG_LEN])
+static int evp_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct bytes ad, const uint8_t *in,
+                    uint8_t *out, size_t n, const uint8_t tag[AEAD_TAG_LEN])
 {
     struct evp_key *k = (struct evp_key *)a;
     uint8_t none[1];
@@ -81,7 +81,7 @@ static int evp_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_LEN], struct 
     if (n > INT_MAX || ad.n > INT_MAX || !EVP_DecryptInit_ex2(k->open, NULL, NULL, nonce, NULL) ||
         !EVP_CIPHER_CTX_set_params(k->open, k->tag_param) ||
         (ad.n > 0 && !EVP_DecryptUpdate(k->open, NULL, &len, ad.p, (int)ad.n)) ||
-        (n > 0 && !EVP_DecryptUpdate(k->open, text, &len, text, (int)n)) ||
+        (n > 0 && !EVP_DecryptUpdate(k->open, out, &len, in, (int)n)) ||
         !EVP_DecryptFinal_ex(k->open, none, &len)) {
         /* A stale entry would make the next SSL_get_error of this thread report a failure that is not its
          * own. */

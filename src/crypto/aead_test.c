@@ -165,6 +165,19 @@ static void all_give_the_same(void **state)
             assert_int_equal(aead_open(a, nonce, with, p, n, want_tag), 0);
             assert_memory_equal(p, plain, n);
             assert_int_equal(p[n], 0x77);
+            memset(apart, 0x77, sizeof apart);
+            assert_int_equal(aead_open_to(a, nonce, with, want, n, q, want_tag), 0);
+            assert_memory_equal(q, plain, n);
+            if (q > apart)
+                assert_int_equal(q[-1], 0x77);
+            assert_int_equal(q[n], 0x77);
+            want_tag[n % AEAD_TAG_LEN] ^= 1;
+            assert_int_equal(aead_open_to(a, nonce, with, want, n, q, want_tag), -EBADMSG);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(q[i], 0);
+            if (q > apart)
+                assert_int_equal(q[-1], 0x77);
+            assert_int_equal(q[n], 0x77);
         }
         aead_free(a);
         aead_free(b);

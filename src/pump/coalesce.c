@@ -67,13 +67,15 @@ static void run_write(struct coalesce *c, const struct coalesce_run *r)
                          .csum_offset = upper_sum_at(f)};
     headers_write(r);
     c->writes++;
-    c->ops->write(c->arg, &h, r->pieces, r->count, r->bytes);
+    c->ops->write(c->arg, &h, r->pieces, r->piece_count, r->bytes);
 }
 
 /* Writes the i-th open run; the places of the later ones move up. */
 static void run_end(struct coalesce *c, size_t i)
 {
     uint8_t at = c->order[i];
+    if (c->last == &c->runs[at])
+        c->last = NULL;
     c->open--;
     memmove(c->order + i, c->order + i + 1, c->open - i);
     c->order[c->open] = at;
@@ -196,7 +198,15 @@ static void run_begin(struct coalesce *c, uint8_t *p, const struct inner_frame *
     r->last_flags = 0;
     r->count = 1;
     r->bytes = f->n;
+    r->piece_count = 1;
     r->pieces[0] = (struct iovec){.iov_base = p, .iov_len = f->n};
+    c->last = r;
+}
+
+static uint8_t *piece_end(const struct coalesce_run *r)
+{
+    const struct iovec *last = &r->pieces[r->piece_count - 1];
+    return (uint8_t *)last->iov_base + last->iov_len;
 }
 
 /* Whether nothing may follow any more. */
@@ -209,7 +219,11 @@ static bool run_join(struct coalesce_run *r, uint8_t *p, const struct inner_fram
     }
     r->last_flags = f->tcp_flags & (TCP_FIN | TCP_PSH);
     r->next_seq += (uint32_t)payload;
-    r->pieces[r->count++] = (struct iovec){.iov_base = p + f->headers, .iov_len = payload};
+    if (piece_end(r) == p + f->headers)
+        r->pieces[r->piece_count - 1].iov_len += payload;
+    else
+        r->pieces[r->piece_count++] = (struct iovec){.iov_base = p + f->headers, .iov_len = payload};
+    r->count++;
     r->bytes += payload;
     return payload < r->size || r->last_flags != 0 || r->count == COALESCE_SEGMENTS ||
            r->bytes + 1 - f->ip > IP_LENGTH_MAX;
@@ -229,6 +243,7 @@ void coalesce_push(struct coalesce *c, uint8_t *p, size_t n, const struct inner_
     if (i < c->open) {
         struct coalesce_run *r = &c->runs[c->order[i]];
         if (may_join(r, p, n, f, partial)) {
+            c->last = r;
             if (run_join(r, p, f))
                 run_end(c, i);
             return;
@@ -239,4 +254,29 @@ void coalesce_push(struct coalesce *c, uint8_t *p, size_t n, const struct inner_
         run_begin(c, p, f, partial);
     else
         alone_write(c, p, n, f, partial);
+}
+
+uint8_t *coalesce_end(const struct coalesce *c, size_t *headers, size_t *before)
+{
+    const struct coalesce_run *r = c->last;
+    /* The first frame's own checksum is read when the second comes: until then it must be whole. */
+    if (!r || !(r->partial || r->right))
+        return NULL;
+    *headers = r->first.headers;
+    *before = r->pieces[r->piece_count - 1].iov_len - (r->piece_count == 1 ? r->first.headers : 0);
+    return piece_end(r);
+}
+
+bool coalesce_extend(struct coalesce *c, uint8_t *p, size_t n, const struct inner_frame *f, bool partial)
+{
+    struct coalesce_run *r = c->last;
+    size_t i = 0;
+    if (!r || !is_flow(r, p, f) || !may_join(r, p, n, f, partial))
+        return false;
+    c->frames++;
+    while (&c->runs[c->order[i]] != r)
+        i++;
+    if (run_join(r, p, f))
+        run_end(c, i);
+    return true;
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "pump/landing.h"
 #include "pump/offload_kit_int.h"
 
 /* Whatever comes, in whatever order: each flow's packets, in their order, are what the device's segments
@@ -20,7 +21,13 @@ struct twin {
         size_t n[WAITING_MAX];
         size_t from, to;
     } flows[FLOWS + 1];
-    size_t waiting, writes, frames;
+    size_t waiting, writes, frames, pieces;
+    bool early; /* the pieces of a write may not be read yet: it is kept for later */
+    struct {
+        struct vnet_hdr h;
+        struct iovec pieces[COALESCE_SEGMENTS];
+        size_t count, bytes;
+    } later;
 };
 
 static size_t twin_flow(const struct twin *t, const uint8_t *p, size_t n)
@@ -66,6 +73,15 @@ static void twin_write(void *arg, const struct vnet_hdr *h, const struct iovec *
     static uint8_t all[70000], one[70000];
     struct twin *t = arg;
     size_t n = 0, made, k = 0;
+    if (t->early) {
+        assert_int_equal(t->later.count, 0);
+        t->later.h = *h;
+        memcpy(t->later.pieces, pieces, count * sizeof *pieces);
+        t->later.count = count;
+        t->later.bytes = bytes;
+        return;
+    }
+    t->pieces += count;
     for (size_t i = 0; i < count; i++) {
         memcpy(all + n, pieces[i].iov_base, pieces[i].iov_len);
         n += pieces[i].iov_len;
@@ -93,7 +109,7 @@ static void twin_write(void *arg, const struct vnet_hdr *h, const struct iovec *
         twin_take(t, flow, one, made);
         k++;
     }
-    assert_int_equal(k, count);
+    assert_true(k >= count);
 }
 
 static bool chance(const struct rng *rng, uint64_t of)
@@ -136,9 +152,51 @@ static struct recipe next_frame(const struct rng *rng, struct recipe *stream)
 struct play {
     struct rng rng;
     struct coalesce c;
+    bool lands; /* frames lie where coalesce_end says, or in a landing at least; otherwise each in a block of
+                   its size */
+    struct landing landing;
     struct twin twin;
     struct frames all;
 };
+
+/* At a place where its headers cover another's payload; false: it does not belong there. */
+static bool push_there(struct play *w, uint8_t *p, size_t n, const struct inner_frame *f, bool partial)
+{
+    struct twin *t = &w->twin;
+    t->early = true;
+    bool joined = f && coalesce_extend(&w->c, p, n, f, partial);
+    t->early = false;
+    if (!joined)
+        return false;
+    landing_keep(&w->landing);
+    if (t->later.count > 0)
+        twin_write(t, &t->later.h, t->later.pieces, t->later.count, t->later.bytes);
+    t->later.count = 0;
+    return true;
+}
+
+static void play_push(struct play *w, uint8_t *p, size_t n, bool partial)
+{
+    struct inner_frame f;
+    size_t headers = 0, before = 0;
+    if (!w->lands) {
+        push_bytes(&w->c, &w->all, p, n, partial);
+        return;
+    }
+    bool simple = inner_frame_read(&f, p, n, w->c.tap, false) == 0;
+    uint8_t *end = coalesce_end(&w->c, &headers, &before);
+    uint8_t *at = landing_place(&w->landing, n, end, headers, before);
+    assert_non_null(at);
+    memcpy(at, p, n);
+    free(p);
+    if (landing_covers(&w->landing)) {
+        if (push_there(w, at, n, simple ? &f : NULL, partial))
+            return;
+        at = landing_move(&w->landing);
+    }
+    landing_keep(&w->landing);
+    coalesce_push(&w->c, at, n, simple ? &f : NULL, partial);
+}
 
 static void play_frame(struct play *w, const struct recipe *r)
 {
@@ -165,7 +223,7 @@ static void play_frame(struct play *w, const struct recipe *r)
         }
         n += 3;
     }
-    push_bytes(&w->c, &w->all, p, n, partial);
+    play_push(w, p, n, partial);
 }
 
 static void play_stranger(struct play *w)
@@ -177,11 +235,11 @@ static void play_stranger(struct play *w)
     p[w->c.tap ? 12 : 1] = 8;
     p[14] = 1;
     twin_expect(&w->twin, p, 42, false);
-    push_bytes(&w->c, &w->all, p, 42, chance(&w->rng, 2));
+    play_push(w, p, 42, chance(&w->rng, 2));
     assert_int_equal(w->twin.waiting, 0);
 }
 
-static void play(uint64_t seed, bool tap)
+static void play(uint64_t seed, bool tap, bool lands)
 {
     static struct play w;
     static const struct coalesce_ops twin_ops = {.write = twin_write};
@@ -189,6 +247,8 @@ static void play(uint64_t seed, bool tap)
     struct recipe streams[FLOWS];
     w.rng = rng_seeded(&state, seed);
     w.twin = (struct twin){.tap = tap};
+    w.lands = lands;
+    assert_int_equal(landing_init(&w.landing), 0);
     for (unsigned i = 0; i < FLOWS; i++) {
         streams[i] = recipe_of(i & 1 ? 6 : 4, i & 2 ? IP_UDP : IP_TCP, tap);
         streams[i].sport = (uint16_t)i;
@@ -211,18 +271,21 @@ static void play(uint64_t seed, bool tap)
         assert_int_equal(w.twin.waiting, 0);
         assert_int_equal(w.c.open, 0);
         frames_free(&w.all);
+        landing_clear(&w.landing);
         for (size_t i = 0; i <= FLOWS; i++)
             w.twin.flows[i].from = w.twin.flows[i].to = 0;
     }
     assert_int_equal(w.c.frames, w.twin.frames);
     assert_int_equal(w.c.writes, w.twin.writes);
     assert_true(w.twin.writes < w.twin.frames * 7 / 10);
+    assert_true(lands ? w.twin.pieces < w.twin.frames * 9 / 10 : w.twin.pieces == w.twin.frames);
+    landing_free(&w.landing);
 }
 
 static void test_twin(void **state)
 {
     for (uint64_t seed = 1; seed <= 100; seed++)
-        play(seed, seed & 1);
+        play(seed, seed & 1, seed & 2);
 }
 
 int main(void)

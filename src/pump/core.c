@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pump/landing.h"
 #include "pump/offload_int.h"
 #include "vnet/vnet.h"
 #include "wire/udp_relay.h"
@@ -45,6 +46,7 @@ struct core {
     const struct net_view *net; /* of the last frame */
 
     /* In. */
+    struct landing landing;
     struct coalesce coalesce;
     struct write writes[CORE_WRITES];
     struct iovec pieces[CORE_PIECES];
@@ -74,7 +76,7 @@ struct core *core_new(const struct core_config *config)
     c->out = malloc(CORE_RUN_BYTES + HEADS + OFFLOAD_FRAME_MAX + DATA_TAILROOM);
     c->cut = malloc((size_t)CORE_RUNS * CORE_RUN_BYTES);
     c->copy = malloc(CORE_RUN_BYTES);
-    if (c->out && c->cut && c->copy)
+    if (landing_init(&c->landing) == 0 && c->out && c->cut && c->copy)
         return c;
     core_free(c);
     return NULL;
@@ -87,6 +89,7 @@ void core_free(struct core *c)
     free(c->out);
     free(c->cut);
     free(c->copy);
+    landing_free(&c->landing);
     free(c);
 }
 
@@ -480,6 +483,38 @@ static bool opened_well(struct core *c, enum lane_verdict v)
     }
 }
 
+/* Where a packet with so many bytes of text is opened to. */
+static uint8_t *in_place(struct core *c, size_t text)
+{
+    size_t headers = 0, before = 0;
+    uint8_t *end = c->to ? coalesce_end(&c->coalesce, &headers, &before) : NULL;
+    uint8_t *p = landing_place(&c->landing, text, end, INNER_HEADER_LEN + headers, before);
+    if (p)
+        return p;
+    device_flush(c);
+    landing_clear(&c->landing);
+    return landing_place(&c->landing, text, NULL, 0, 0);
+}
+
+/* A frame for that net's device. */
+static void in_device(struct core *c, const struct net_view *v, uint8_t *p, size_t n,
+                      const struct inner_frame *f, bool partial)
+{
+    struct landing *l = &c->landing;
+    c->counts[PLANE_IN_PACKETS]++;
+    if (landing_covers(l)) {
+        if (c->to == v && coalesce_extend(&c->coalesce, p, n, f, partial)) {
+            landing_keep(l);
+            return;
+        }
+        p = landing_move(l) + INNER_HEADER_LEN;
+    }
+    device_of(c, v);
+    landing_keep(l);
+    l->lead = INNER_HEADER_LEN + f->headers;
+    coalesce_push(&c->coalesce, p, n, f, partial);
+}
+
 /* A frame of the peer: to the device, or to the switch. */
 static void in_frame(struct core *c, const struct route *route, const struct inner_header *inner, uint8_t *p,
                      size_t n)
@@ -491,11 +526,11 @@ static void in_frame(struct core *c, const struct route *route, const struct inn
     /* Longer ones the switch refuses. */
     if (v && n <= VNET_FRAME_MAX && net_of(v)->tap == tap && inner_frame_read(&f, p, n, tap, false) == 0 &&
         net_in(v, route_ref(route), p, &f)) {
-        device_of(c, v);
-        c->counts[PLANE_IN_PACKETS]++;
-        coalesce_push(&c->coalesce, p, n, &f, partial);
+        in_device(c, v, p, n, &f, partial);
         return;
     }
+    if (landing_covers(&c->landing))
+        p = landing_move(&c->landing) + INNER_HEADER_LEN;
     if (partial && checksum_complete(p, n, tap) < 0) {
         c->counts[PLANE_BAD_INNER]++;
         return;
@@ -508,7 +543,8 @@ static void in_frame(struct core *c, const struct route *route, const struct inn
 }
 
 /* True: done with it, for good or bad. False: it is the engine's. */
-static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n)
+static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p,
+                        size_t n)
 {
     struct udp_relay m = {0};
     bool relay = n > UDP_RELAY_HEADER_LEN && p[0] == WIRE_UDP_RELAY;
@@ -527,12 +563,16 @@ static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *
     if (way < 0)
         return false;
     lane_grasp(c, lane);
-    if (!opened_well(c, lane_open(lane, c->c.user, &h, p, n)))
-        return true;
     struct inner_header inner;
     size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
-    if (inner_header_read(&inner, bytes_of(p + DATA_HEADER_LEN, text)) < 0 || !inner_is_payload(inner.kind)) {
+    uint8_t *opened = in_place(c, text);
+    if (!opened_well(c, lane_open_to(lane, c->c.user, &h, p, n, opened))) {
+        landing_drop(&c->landing);
+        return true;
+    }
+    if (inner_header_read(&inner, bytes_of(opened, text)) < 0 || !inner_is_payload(inner.kind)) {
         c->counts[PLANE_BAD_INNER]++;
+        landing_drop(&c->landing);
         return true;
     }
     lane_mark(lane, h.counter);
@@ -541,11 +581,11 @@ static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *
     if (c->from != route)
         route_heard(c->c.plane, route, (size_t)way, c->now);
     c->from = route;
-    in_frame(c, route, &inner, p + DATA_HEADROOM, text - INNER_HEADER_LEN);
+    in_frame(c, route, &inner, opened + INNER_HEADER_LEN, text - INNER_HEADER_LEN);
     return true;
 }
 
-void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n,
+void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p, size_t n,
                     size_t segment)
 {
     if (segment == 0 || segment > n)
@@ -570,6 +610,7 @@ void core_end(struct core *c)
 {
     run_flush(c);
     device_flush(c);
+    landing_clear(&c->landing);
     plane_unpin(c->c.plane, c->c.user);
     c->snapshot = NULL;
     for (int i = 0; i < PLANE_COUNTS; i++)

@@ -56,9 +56,8 @@ void core_begin(struct core *c, usec_t now);
 uint8_t *core_room(struct core *c);
 /* The frame that lies at core_room. Super-frames are cut where h says so. tap: the device's kind. */
 void core_frame(struct core *c, uint32_t party_ref, bool tap, const struct vnet_hdr *h, size_t n);
-/* A run of datagrams as UDP_GRO hands it up: each `segment` long, the last may be shorter; opened in place,
- * so it must lie still and unread until core_end. */
-void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, uint8_t *p, size_t n,
+/* A run of datagrams as UDP_GRO hands it up: each `segment` long, the last may be shorter. */
+void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p, size_t n,
                     size_t segment);
 void core_end(struct core *c);
 /* A frame could have gone the fast way but for earlier ones that wait for the engine: it went after those. No

@@ -20,7 +20,7 @@ struct kit_item {
     uint8_t inner;
     struct net_addr addr;
     struct vnet_hdr h;
-    size_t n, segment;
+    size_t n, segment, pieces;
     uint8_t *p; /* a block of exactly n bytes */
 };
 struct kit_log {
@@ -116,6 +116,7 @@ static inline void kit_write(void *arg, uint32_t party, const struct vnet_hdr *h
     kit_need(at == bytes);
     i->a = party;
     i->h = *h;
+    i->pieces = count;
 }
 
 static inline void kit_slow_frame(void *arg, uint32_t party, const uint8_t *p, size_t n)

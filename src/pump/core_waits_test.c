@@ -164,21 +164,34 @@ static void too_many_writes_wait_no_longer(void **state)
     kit_close(&k);
 }
 
-/* Super-frames of so many pieces that not all of them may wait. */
+/* Two flows whose segments come in turns, in super-frames of so many pieces that not all of them may wait. */
 static void too_many_pieces_wait_no_longer(void **state)
 {
+    enum { COUNT = 50, PAYLOAD = 100 };
     struct kit k = {0};
-    size_t fit = CORE_PIECES / 50, all = fit + 2;
+    struct recipe r[2] = {recipe_of(4, IP_TCP, false), recipe_of(4, IP_TCP, false)};
+    size_t fit = CORE_PIECES / COUNT, all = fit + 2;
+    r[1].sport++;
     kit_open(&k);
     kit_begin(&k.end[1]);
-    for (size_t i = 0; i < all; i++)
-        put_super(&k, 2, 50);
-    carry(&k); /* the last one is still open */
+    for (size_t i = 0; i < all * COUNT; i++) {
+        struct recipe *f = &r[i % 2];
+        f->payload = PAYLOAD;
+        f->partial = true;
+        f->flags =
+            KIT_ACK | (i % (2 * (size_t)COUNT) >= 2 * COUNT - 2 ? KIT_PSH : 0); /* nothing follows it */
+        kit_send_frame(&k.end[1], 1, 2, f, 0);
+        f->seq += PAYLOAD;
+        f->id++;
+    }
+    carry(&k);
     assert_int_equal(kit_count(&k.end[2].log, KIT_WRITE), fit);
     core_end(k.end[2].core);
     assert_int_equal(kit_count(&k.end[2].log, KIT_WRITE), all);
-    for (size_t i = 0; i < all; i++)
-        assert_int_equal(k.end[2].log.at[i].n, HEADERS + 50 * SEGMENT);
+    for (size_t i = 0; i < all; i++) {
+        assert_int_equal(k.end[2].log.at[i].n, HEADERS + COUNT * PAYLOAD);
+        assert_int_equal(k.end[2].log.at[i].pieces, COUNT);
+    }
     kit_close(&k);
 }
 

@@ -93,7 +93,7 @@ struct coalesce_run {
     uint16_t size, next_id; /* payload of each but the last; IPv4 id of the next */
     bool partial, right;    /* the first frame's checksum: as it came; known to be right */
     uint8_t last_flags;     /* FIN and PSH of the last frame */
-    size_t count, bytes;
+    size_t count, piece_count, bytes;
     struct iovec pieces[COALESCE_SEGMENTS];
 };
 struct coalesce {
@@ -103,6 +103,7 @@ struct coalesce {
     struct coalesce_run runs[COALESCE_FLOWS]; /* through `order`, whose first `open` are in the order in which they began */
     uint8_t order[COALESCE_FLOWS];
     size_t open;
+    struct coalesce_run *last; /* that a frame began or joined last; NULL: it is written */
     uint64_t frames, writes; /* counted */
 };
 void coalesce_init(struct coalesce *c, bool tap, bool tcp, bool udp, const struct coalesce_ops *ops, void *arg);
@@ -114,5 +115,13 @@ void coalesce_init(struct coalesce *c, bool tap, bool tcp, bool udp, const struc
  * payload of one size, the last one smaller or equal, no empty ones, at most 65535 bytes of IP in all. UDP: same size, ids as above, checksum there. */
 void coalesce_push(struct coalesce *c, uint8_t *p, size_t n, const struct inner_frame *f, bool partial);
 void coalesce_flush(struct coalesce *c);
+
+/* A frame whose payload lies right behind that of the frame before needs no piece of its own, and the kernel copies one large piece faster than
+ * many small ones. Where the payload of the next frame of the last run would have to lie for that; *headers: how long its headers will be;
+ * *before: as many bytes before that place nobody reads until the run is written, so those headers may lie there. NULL: nowhere. */
+uint8_t *coalesce_end(const struct coalesce *c, size_t *headers, size_t *before);
+/* coalesce_push for a frame that lies there, if it joins that run; before the run is written, what its headers lie over must be again as it was
+ * (ops->write of this call is too early to read it). False: nothing was done, and the frame is to be pushed from elsewhere. */
+bool coalesce_extend(struct coalesce *c, uint8_t *p, size_t n, const struct inner_frame *f, bool partial);
 
 #endif

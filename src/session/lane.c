@@ -143,6 +143,12 @@ void lane_unlock(struct lane *l)
 
 enum lane_verdict lane_open(struct lane *l, unsigned user, const struct data_header *h, uint8_t *p, size_t n)
 {
+    return lane_open_to(l, user, h, p, n, p + DATA_HEADER_LEN);
+}
+
+enum lane_verdict lane_open_to(struct lane *l, unsigned user, const struct data_header *h, const uint8_t *p,
+                               size_t n, uint8_t *out)
+{
     enum replay_verdict v = replay_check(&l->window, h->counter);
     if (v != REPLAY_FRESH)
         return v == REPLAY_SEEN ? LANE_SEEN : LANE_OLD;
@@ -152,8 +158,8 @@ enum lane_verdict lane_open(struct lane *l, unsigned user, const struct data_hea
     uint8_t nonce[AEAD_NONCE_LEN];
     nonce_of(nonce, h->counter);
     size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
-    int err =
-        aead_open(a, nonce, bytes_of(p, DATA_HEADER_LEN), p + DATA_HEADER_LEN, text, p + n - DATA_TAG_LEN);
+    int err = aead_open_to(a, nonce, bytes_of(p, DATA_HEADER_LEN), p + DATA_HEADER_LEN, text, out,
+                           p + n - DATA_TAG_LEN);
     return err < 0 ? LANE_BAD_TAG : LANE_OPEN;
 }
 

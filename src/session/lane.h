@@ -41,6 +41,8 @@ void lane_unlock(struct lane *l);
 enum lane_verdict { LANE_OPEN, LANE_BAD_TAG, LANE_SEEN, LANE_OLD, LANE_NO_MEMORY };
 /* A whole data packet whose header h names this lane: decrypted in place (inner header and payload from p + DATA_HEADER_LEN on). Marks nothing. */
 enum lane_verdict lane_open(struct lane *l, unsigned user, const struct data_header *h, uint8_t *p, size_t n);
+/* The same to another place, n - DATA_HEADER_LEN - DATA_TAG_LEN bytes of it; where it fails, they are wiped or as they were. */
+enum lane_verdict lane_open_to(struct lane *l, unsigned user, const struct data_header *h, const uint8_t *p, size_t n, uint8_t *out);
 /* The opened packet is good: its counter is used up. */
 void lane_mark(struct lane *l, uint64_t counter);
 void lane_opened(struct lane *l, uint64_t packets, uint64_t bytes, bool data);
