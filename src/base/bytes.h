@@ -6,9 +6,11 @@
 #ifndef WARREN_BASE_BYTES_H
 #define WARREN_BASE_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A view; owns nothing. */
 struct bytes {
@@ -57,33 +59,37 @@ static inline const uint8_t *rd_take(struct rd *r, size_t n)
     return p;
 }
 
-static inline uint64_t rd_int(struct rd *r, size_t n)
-{
-    const uint8_t *p = rd_take(r, n);
-    uint64_t v = 0;
-    for (size_t i = 0; p && i < n; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
 static inline uint8_t rd_u8(struct rd *r)
 {
-    return (uint8_t)rd_int(r, 1);
+    const uint8_t *p = rd_take(r, 1);
+    return p ? *p : 0;
 }
 
 static inline uint16_t rd_u16(struct rd *r)
 {
-    return (uint16_t)rd_int(r, 2);
+    uint16_t v = 0;
+    const uint8_t *p = rd_take(r, sizeof v);
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be16toh(v);
 }
 
 static inline uint32_t rd_u32(struct rd *r)
 {
-    return (uint32_t)rd_int(r, 4);
+    uint32_t v = 0;
+    const uint8_t *p = rd_take(r, sizeof v);
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be32toh(v);
 }
 
 static inline uint64_t rd_u64(struct rd *r)
 {
-    return rd_int(r, 8);
+    uint64_t v = 0;
+    const uint8_t *p = rd_take(r, sizeof v);
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be64toh(v);
 }
 
 /* A view of the next n bytes, never a copy; empty when they are not there. */
@@ -141,31 +147,35 @@ static inline uint8_t *wr_take(struct wr *w, size_t n)
     return p;
 }
 
-static inline void wr_int(struct wr *w, uint64_t v, size_t n)
-{
-    uint8_t *p = wr_take(w, n);
-    for (size_t i = 0; p && i < n; i++)
-        p[i] = (uint8_t)(v >> 8 * (n - 1 - i));
-}
-
 static inline void wr_u8(struct wr *w, uint8_t v)
 {
-    wr_int(w, v, 1);
+    uint8_t *p = wr_take(w, 1);
+    if (p)
+        *p = v;
 }
 
 static inline void wr_u16(struct wr *w, uint16_t v)
 {
-    wr_int(w, v, 2);
+    uint8_t *p = wr_take(w, sizeof v);
+    v = htobe16(v);
+    if (p)
+        memcpy(p, &v, sizeof v);
 }
 
 static inline void wr_u32(struct wr *w, uint32_t v)
 {
-    wr_int(w, v, 4);
+    uint8_t *p = wr_take(w, sizeof v);
+    v = htobe32(v);
+    if (p)
+        memcpy(p, &v, sizeof v);
 }
 
 static inline void wr_u64(struct wr *w, uint64_t v)
 {
-    wr_int(w, v, 8);
+    uint8_t *p = wr_take(w, sizeof v);
+    v = htobe64(v);
+    if (p)
+        memcpy(p, &v, sizeof v);
 }
 
 void wr_bytes(struct wr *w, struct bytes b);

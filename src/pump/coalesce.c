@@ -140,7 +140,7 @@ static bool id_follows(const struct coalesce_run *r, const uint8_t *a, const uin
 static bool ip_same(const struct coalesce_run *r, const uint8_t *b, const struct inner_frame *f)
 {
     const uint8_t *a = r->p;
-    if (f->ip != r->first.ip || f->headers != r->first.headers || memcmp(a, b, f->ip) != 0)
+    if (f->ip != r->first.ip || f->headers != r->first.headers || (f->ip > 0 && memcmp(a, b, f->ip) != 0))
         return false;
     a += f->ip;
     b += f->ip;

@@ -61,6 +61,16 @@ struct core {
         struct net_addr addr;
         size_t way;
     } known; /* the last answer */
+    struct before {
+        const uint8_t *p; /* NULL: none */
+        bool relay;
+        uint32_t index;
+        struct data_header h;
+        const struct route *route;
+        struct lane *lane;
+        size_t way;
+    } before;                   /* the last datagram of the run */
+    const struct route *lander; /* whose frame it was that landed last */
 
     uint64_t counts[PLANE_COUNTS];
 };
@@ -496,21 +506,28 @@ static uint8_t *in_place(struct core *c, size_t text)
     return landing_place(&c->landing, text, NULL, 0, 0);
 }
 
+/* A frame that continues the last one, of the same peer and flow: so whether it is plain, and the peer's own,
+ * has been asked and answered for that. */
+static bool in_extends(struct core *c, const struct route *route, const struct net_view *v, uint8_t *p,
+                       size_t n, const struct inner_frame *f, bool partial)
+{
+    if (!landing_covers(&c->landing) || c->to != v || c->lander != route ||
+        !coalesce_extend(&c->coalesce, p, n, f, partial))
+        return false;
+    c->counts[PLANE_IN_PACKETS]++;
+    landing_keep(&c->landing);
+    return true;
+}
+
 /* A frame for that net's device. */
-static void in_device(struct core *c, const struct net_view *v, uint8_t *p, size_t n,
-                      const struct inner_frame *f, bool partial)
+static void in_device(struct core *c, const struct route *route, const struct net_view *v, uint8_t *p,
+                      size_t n, const struct inner_frame *f, bool partial)
 {
     struct landing *l = &c->landing;
     c->counts[PLANE_IN_PACKETS]++;
-    if (landing_covers(l)) {
-        if (c->to == v && coalesce_extend(&c->coalesce, p, n, f, partial)) {
-            landing_keep(l);
-            return;
-        }
-        p = landing_move(l) + INNER_HEADER_LEN;
-    }
     device_of(c, v);
     landing_keep(l);
+    c->lander = route;
     l->lead = INNER_HEADER_LEN + f->headers;
     coalesce_push(&c->coalesce, p, n, f, partial);
 }
@@ -524,13 +541,16 @@ static void in_frame(struct core *c, const struct route *route, const struct inn
     bool tap = inner->kind == INNER_FRAME, partial = inner->flags & INNER_PARTIAL;
     struct inner_frame f;
     /* Longer ones the switch refuses. */
-    if (v && n <= VNET_FRAME_MAX && net_of(v)->tap == tap && inner_frame_read(&f, p, n, tap, false) == 0 &&
-        net_in(v, route_ref(route), p, &f)) {
-        in_device(c, v, p, n, &f, partial);
+    bool simple =
+        v && n <= VNET_FRAME_MAX && net_of(v)->tap == tap && inner_frame_read(&f, p, n, tap, false) == 0;
+    if (simple && in_extends(c, route, v, p, n, &f, partial))
         return;
-    }
     if (landing_covers(&c->landing))
         p = landing_move(&c->landing) + INNER_HEADER_LEN;
+    if (simple && net_in(v, route_ref(route), p, &f)) {
+        in_device(c, route, v, p, n, &f, partial);
+        return;
+    }
     if (partial && checksum_complete(p, n, tap) < 0) {
         c->counts[PLANE_BAD_INNER]++;
         return;
@@ -542,46 +562,68 @@ static void in_frame(struct core *c, const struct route *route, const struct inn
     c->c.io->slow_opened(c->c.arg, route_ref(route), inner->party, inner->kind, p, n);
 }
 
+/* Whose datagram it is, and where from. False: it is the engine's. */
+static bool in_session(struct core *c, uint32_t socket, const struct net_addr *from, bool relay,
+                       uint32_t index, const uint8_t *p, size_t n)
+{
+    struct before *b = &c->before;
+    if (b->p && b->relay == relay && b->index == index && data_header_next(&b->h, b->p, bytes_of(p, n)))
+        return true;
+    b->p = NULL;
+    if (p[0] != WIRE_DATA || data_header_read(&b->h, bytes_of(p, n)) < 0 || b->h.own)
+        return false;
+    b->route = snapshot_session(c->snapshot, b->h.receiver, b->h.epoch, &b->lane);
+    int way = b->route ? way_of(c, b->route, socket, from, relay, index) : -1;
+    if (way < 0)
+        return false;
+    b->way = (size_t)way;
+    b->p = p;
+    b->relay = relay;
+    b->index = index;
+    return true;
+}
+
+/* The text that was opened. */
+static void in_text(struct core *c, uint8_t *p, size_t n)
+{
+    const struct before *b = &c->before;
+    struct inner_header inner;
+    if (inner_header_read(&inner, bytes_of(p, n)) < 0 || !inner_is_payload(inner.kind)) {
+        c->counts[PLANE_BAD_INNER]++;
+        landing_drop(&c->landing);
+        return;
+    }
+    lane_mark(b->lane, b->h.counter);
+    c->opened++;
+    c->opened_bytes += n - INNER_HEADER_LEN;
+    if (c->from != b->route)
+        route_heard(c->c.plane, b->route, b->way, c->now);
+    c->from = b->route;
+    in_frame(c, b->route, &inner, p + INNER_HEADER_LEN, n - INNER_HEADER_LEN);
+}
+
 /* True: done with it, for good or bad. False: it is the engine's. */
 static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p,
                         size_t n)
 {
     struct udp_relay m = {0};
     bool relay = n > UDP_RELAY_HEADER_LEN && p[0] == WIRE_UDP_RELAY;
-    struct data_header h;
-    struct lane *lane;
     if (relay) {
         if (udp_relay_read(&m, bytes_of(p, n)) < 0 || m.kind != UDP_RELAY_DATA)
             return false;
         p += UDP_RELAY_HEADER_LEN;
         n -= UDP_RELAY_HEADER_LEN;
     }
-    if (p[0] != WIRE_DATA || data_header_read(&h, bytes_of(p, n)) < 0 || h.own)
+    if (!in_session(c, socket, from, relay, m.index, p, n))
         return false;
-    const struct route *route = snapshot_session(c->snapshot, h.receiver, h.epoch, &lane);
-    int way = route ? way_of(c, route, socket, from, relay, m.index) : -1;
-    if (way < 0)
-        return false;
-    lane_grasp(c, lane);
-    struct inner_header inner;
+    const struct before *b = &c->before;
+    lane_grasp(c, b->lane);
     size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
     uint8_t *opened = in_place(c, text);
-    if (!opened_well(c, lane_open_to(lane, c->c.user, &h, p, n, opened))) {
+    if (opened_well(c, lane_open_to(b->lane, c->c.user, &b->h, p, n, opened)))
+        in_text(c, opened, text);
+    else
         landing_drop(&c->landing);
-        return true;
-    }
-    if (inner_header_read(&inner, bytes_of(opened, text)) < 0 || !inner_is_payload(inner.kind)) {
-        c->counts[PLANE_BAD_INNER]++;
-        landing_drop(&c->landing);
-        return true;
-    }
-    lane_mark(lane, h.counter);
-    c->opened++;
-    c->opened_bytes += text - INNER_HEADER_LEN;
-    if (c->from != route)
-        route_heard(c->c.plane, route, (size_t)way, c->now);
-    c->from = route;
-    in_frame(c, route, &inner, opened + INNER_HEADER_LEN, text - INNER_HEADER_LEN);
     return true;
 }
 
@@ -591,6 +633,7 @@ void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from
     if (segment == 0 || segment > n)
         segment = n;
     c->from = NULL; /* each run tells once that it was heard */
+    c->before.p = NULL;
     for (size_t at = 0; at < n; at += segment) {
         size_t len = n - at < segment ? n - at : segment;
         c->counts[PLANE_IN_DATAGRAMS]++;

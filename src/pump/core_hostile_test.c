@@ -487,6 +487,109 @@ static void test_lies_do_not_join(void **state)
     kit_close(&k);
 }
 
+/* A member that continues another's flow, where it may guess all of it: its segment is judged as its own. */
+static void test_another_does_not_continue(void **state)
+{
+    for (unsigned bits = 0; bits < 8; bits++) {
+        bool tap = bits & 1, relay = bits & 4;
+        struct kit k = {.tap = tap, .relay = relay, .ends = 3};
+        const struct inner_header hint = {
+            .kind = tap ? INNER_FRAME : INNER_PACKET, .flags = INNER_PARTIAL, .party = KIT_TAG + 1};
+        struct recipe r = recipe_of(bits & 2 ? 6 : 4, IP_TCP, tap);
+        uint8_t d[2048];
+        size_t n, head = relay ? UDP_RELAY_HEADER_LEN : 0;
+        r.partial = true;
+        r.payload = 700;
+        kit_open(&k);
+        kit_begin(&k.end[2]);
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t from = i == 2 ? 3 : 1; /* and end 1 sends the same one itself after it */
+            struct net_addr addr = kit_from(&k, from);
+            uint8_t *p = kit_frame(&r, 1, 2, &n);
+            kit_relayed(from, d, head);
+            n = sealed_as(k.end[from].lane[2], i, &hint, p, n, d + head);
+            core_datagrams(k.end[2].core, KIT_SOCKET, &addr, d, head + n, 0);
+            if (i != 2) {
+                r.seq += (uint32_t)r.payload;
+                r.id++;
+            }
+            free(p);
+        }
+        core_end(k.end[2].core);
+        assert_int_equal(kit_count(&k.end[2].log, KIT_OPENED), 1);
+        assert_int_equal(kit_nth(&k.end[2].log, KIT_OPENED, 0)->a, 3);
+        assert_int_equal(plane_counted(k.end[2].plane, PLANE_IN_PACKETS), 3);
+        kit_close(&k);
+    }
+}
+
+/* A flow of one party, continued in another by the same peer, which has the same addresses there. */
+static void test_another_party_does_not_continue(void **state)
+{
+    struct kit k = {.parties = 2};
+    struct recipe r = recipe_of(4, IP_TCP, false);
+    uint8_t d[2048];
+    size_t n;
+    r.partial = true;
+    r.payload = 700;
+    kit_open(&k);
+    kit_begin(&k.end[2]);
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct inner_header hint = {
+            .kind = INNER_PACKET, .flags = INNER_PARTIAL, .party = KIT_TAG + 1 + i / 2};
+        struct net_addr addr = kit_from(&k, 1);
+        uint8_t *p = kit_frame(&r, 1, 2, &n);
+        n = sealed_as(k.end[1].lane[2], i, &hint, p, n, d);
+        core_datagrams(k.end[2].core, KIT_SOCKET, &addr, d, n, 0);
+        r.seq += (uint32_t)r.payload;
+        r.id++;
+        free(p);
+    }
+    core_end(k.end[2].core);
+    assert_int_equal(k.end[2].log.n, 2);
+    assert_int_equal(k.end[2].log.at[0].a, 1);
+    assert_int_equal(k.end[2].log.at[0].n, 52 + 2 * 700);
+    assert_int_equal(k.end[2].log.at[1].a, 2);
+    assert_int_equal(k.end[2].log.at[1].n, 52 + 700);
+    kit_close(&k);
+}
+
+/* In one run from the relay: what comes for the session by no way of the peer's is the engine's to judge,
+ * whatever came before it. */
+static void test_ways_within_a_run(void **state)
+{
+    static const struct {
+        uint32_t sender; /* as the relay says; 0: without its header */
+        size_t slow;
+    } rows[] = {{1, 0}, {3, 1}, {0, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct kit k = {.relay = true, .ends = 3};
+        const struct inner_header plain = {.kind = INNER_PACKET, .party = KIT_TAG + 1};
+        struct recipe r = recipe_of(4, IP_UDP, false);
+        struct net_addr addr;
+        uint8_t run[4096];
+        size_t n, head = UDP_RELAY_HEADER_LEN;
+        kit_open(&k);
+        addr = kit_from(&k, 1);
+        uint8_t *p = kit_frame(&r, 1, 2, &n);
+        kit_relayed(1, run, head);
+        size_t one = head + sealed_as(k.end[1].lane[2], 0, &plain, p, n, run + head);
+        uint8_t *second = run + one;
+        if (rows[i].sender) {
+            kit_relayed(rows[i].sender, second, head);
+            second += head;
+        }
+        n = sealed_as(k.end[1].lane[2], 1, &plain, p, n, second);
+        kit_begin(&k.end[2]);
+        core_datagrams(k.end[2].core, KIT_SOCKET, &addr, run, (size_t)(second - run) + n, one);
+        core_end(k.end[2].core);
+        assert_int_equal(kit_count(&k.end[2].log, KIT_SLOW_DATAGRAM), rows[i].slow);
+        assert_int_equal(plane_counted(k.end[2].plane, PLANE_IN_PACKETS), 2 - rows[i].slow);
+        free(p);
+        kit_close(&k);
+    }
+}
+
 /* Echo with the hint, which says nothing about it, and echo too short to be one. */
 static void test_hint_on_nonsense(void **state)
 {
@@ -517,6 +620,9 @@ int main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_lies_do_not_join),
         cmocka_unit_test(test_hint_on_nonsense),
+        cmocka_unit_test(test_another_does_not_continue),
+        cmocka_unit_test(test_another_party_does_not_continue),
+        cmocka_unit_test(test_ways_within_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

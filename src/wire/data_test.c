@@ -42,6 +42,30 @@ static void test_header_bytes(void **state)
         }
 }
 
+/* Of a run: headers that differ in their counters alone. */
+static void test_header_next(void **state)
+{
+    const struct data_header h = {3, false, 0x01020304, 41}, far = {3, false, 0x01020304, UINT64_MAX};
+    uint8_t first[DATA_HEADER_LEN], next[DATA_OVERHEAD + 1] = {0};
+    struct data_header got = h;
+    data_header_write(&h, first);
+    data_header_write(&far, next);
+    assert_true(data_header_next(&got, first, bytes_of(next, sizeof next)));
+    assert_true(got.epoch == 3 && got.receiver == h.receiver && !got.own);
+    assert_int_equal(got.counter, UINT64_MAX);
+    assert_true(data_header_next(&got, first, bytes_of(next, DATA_OVERHEAD)));
+    got.counter = 7;
+    for (size_t n = 0; n < DATA_OVERHEAD; n++)
+        assert_false(data_header_next(&got, first, bytes_of(next, n)));
+    for (size_t at = 0; at < DATA_COUNTER_AT; at++)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            next[at] ^= (uint8_t)(1u << bit);
+            assert_false(data_header_next(&got, first, bytes_of(next, sizeof next)));
+            next[at] ^= (uint8_t)(1u << bit);
+        }
+    assert_int_equal(got.counter, 7);
+}
+
 static void test_types(void **state)
 {
     for (unsigned t = 0; t < 256; t++) {
@@ -95,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_bytes),
+        cmocka_unit_test(test_header_next),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_inner),
     };
