@@ -331,8 +331,7 @@ static void socket_turn(struct worker *w, struct socket *s)
         }
         if (n == 0)
             return;
-        /* The buffers are used anew, by the next turn or the next socket, and what waits for the device lies
-         * in them. */
+        /* More would come than there is room for (LANDING_BYTES), and it would wait for long. */
         core_end(w->core);
         core_begin(w->core, clock_now());
         if (n < PUMP_RUNS)
