@@ -303,10 +303,14 @@ static void out_slow(struct core *c, uint32_t party_ref, bool tap, const struct 
     if (h->gso == OFFLOAD_NONE) {
         if (!h->partial || checksum_complete(frame, n, tap) == 0)
             c->c.io->slow_frame(c->c.arg, party_ref, frame, n);
+        else
+            c->counts[PLANE_BAD_FRAME]++;
         return;
     }
-    if (segments_begin(&s, h, frame, n, tap, &segment, &count) < 0 || segment > CORE_RUN_BYTES)
+    if (segments_begin(&s, h, frame, n, tap, &segment, &count) < 0 || segment > CORE_RUN_BYTES) {
+        c->counts[PLANE_BAD_FRAME]++;
         return;
+    }
     while ((k = segments_next(&s, c->cut, true)) > 0)
         c->c.io->slow_frame(c->c.arg, party_ref, c->cut, k);
 }

@@ -424,7 +424,11 @@ static void test_bad_device(void **state)
         for (size_t cut = 0; cut < 60; cut++)
             kit_put(&k.end[1], 1, &(struct vnet_hdr){.gso = OFFLOAD_TCP4, .gso_size = 100}, p, cut);
         core_end(k.end[1].core);
-        assert_int_equal(kit_count(&k.end[1].log, KIT_SEND), 0);
+        /* What is no super-frame, and has its checksum where it always is, is sound for all that. */
+        bool sound = rows[i].gso == OFFLOAD_NONE;
+        assert_int_equal(k.end[1].log.n, sound);
+        assert_int_equal(kit_count(&k.end[1].log, KIT_SLOW_FRAME), sound);
+        assert_int_equal(plane_counted(k.end[1].plane, PLANE_BAD_FRAME), 61 * (i + 1) - sound);
     }
     free(p);
     kit_close(&k);

@@ -86,7 +86,7 @@ const char *plane_count_name(enum plane_count c)
         "out_frames", "out_packets", "out_sends",      "out_copies",  "in_datagrams", "in_packets",
         "in_writes",  "slow_frames", "slow_datagrams", "slow_opened", "bad_tag",      "replayed",
         "too_old",    "bad_inner",   "unknown_party",  "seal_failed", "send_refused", "device_refused",
-        "slow_full",  "gso_off",     "moves"};
+        "slow_full",  "gso_off",     "moves",          "bad_frame"};
     return (unsigned)c < PLANE_COUNTS ? names[c] : "unknown";
 }
 

@@ -106,7 +106,9 @@ enum plane_count {
     PLANE_DEVICE_REFUSED,
     PLANE_SLOW_FULL,
     PLANE_GSO_OFF,
-    PLANE_MOVES, /* of the devices to other readers */
+    PLANE_MOVES,     /* of the devices to other readers */
+    PLANE_BAD_FRAME, /* from the device: its offload header does not fit it, so that nobody can tell what is
+                        meant */
     PLANE_COUNTS
 };
 const char *plane_count_name(enum plane_count c);

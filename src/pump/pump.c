@@ -276,6 +276,8 @@ static ssize_t device_frame(struct worker *w, const struct device *d, int fd)
     n -= with ? VNET_HDR_LEN : 0;
     if (!with || vnet_hdr_read(&h, bytes_of(head, sizeof head), (size_t)n) == 0)
         core_frame(w->core, d->d.party_ref, d->d.tap, &h, (size_t)n);
+    else
+        plane_count(w->pump->plane, w->user, PLANE_BAD_FRAME, 1);
     return n;
 }
 

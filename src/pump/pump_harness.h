@@ -340,7 +340,8 @@ static inline void nothing_lost(const struct side *s)
     static const enum plane_count bad[] = {PLANE_SLOW_FRAMES,  PLANE_SLOW_DATAGRAMS, PLANE_SLOW_OPENED,
                                            PLANE_BAD_TAG,      PLANE_REPLAYED,       PLANE_TOO_OLD,
                                            PLANE_BAD_INNER,    PLANE_UNKNOWN_PARTY,  PLANE_SEAL_FAILED,
-                                           PLANE_SEND_REFUSED, PLANE_DEVICE_REFUSED, PLANE_SLOW_FULL};
+                                           PLANE_SEND_REFUSED, PLANE_DEVICE_REFUSED, PLANE_SLOW_FULL,
+                                           PLANE_BAD_FRAME};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (plane_counted(s->plane, bad[i]))
             fail_msg("%s: %llu", plane_count_name(bad[i]),

@@ -22,6 +22,23 @@ static void test_both_ways(void **state)
         }
 }
 
+/* An offload header that no kernel of today writes: its frame is counted and goes nowhere, the next ones go
+ * on. */
+static void test_bad_header(void **state)
+{
+    struct kit rule = {0};
+    struct bench b;
+    const uint8_t bad[VNET_HDR_LEN + 40] = {0, 0x7f, [VNET_HDR_LEN] = 0x45};
+    bench_open(&b, &rule, true, 2);
+    bench_start(&b);
+    assert_int_equal(write(b.side[1].host[1], bad, sizeof bad), sizeof bad);
+    both_ways(&b, 20 * 1200, 100000);
+    assert_int_equal(plane_counted(b.side[1].plane, PLANE_BAD_FRAME), 1);
+    assert_int_equal(plane_counted(b.side[1].plane, PLANE_SLOW_FRAMES), 0);
+    nothing_lost(&b.side[2]);
+    bench_close(&b);
+}
+
 /* ---- Slow items, and snapshots that come and go. */
 
 #define NUMBERED 20000
@@ -254,9 +271,9 @@ static void test_brink(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways),      cmocka_unit_test(test_snapshots),
-        cmocka_unit_test(test_many_snapshots), cmocka_unit_test(test_queue_full),
-        cmocka_unit_test(test_brink),
+        cmocka_unit_test(test_both_ways),  cmocka_unit_test(test_bad_header),
+        cmocka_unit_test(test_snapshots),  cmocka_unit_test(test_many_snapshots),
+        cmocka_unit_test(test_queue_full), cmocka_unit_test(test_brink),
     };
     crypto_init(); /* before there are threads, as the programs do */
     return cmocka_run_group_tests(tests, NULL, NULL);
