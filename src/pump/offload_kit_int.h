@@ -241,6 +241,14 @@ static inline size_t naive_segment(const uint8_t *p, size_t n, bool tap, size_t 
     return f.headers + part;
 }
 
+/* The next segment of its flow. */
+static inline struct recipe following(struct recipe r)
+{
+    r.id++;
+    r.seq += (uint32_t)r.payload;
+    return r;
+}
+
 /* What coalesce points at until it is flushed. */
 struct frames {
     uint8_t *p[200];
