@@ -55,21 +55,17 @@ struct core {
     const struct route *from;  /* of the last datagram */
     struct lane *locked;
     uint64_t opened, opened_bytes;
-    struct route_way {
-        const struct route *route;
-        uint32_t socket, index;
-        struct net_addr addr;
-        size_t way;
-    } known; /* the last answer */
     struct before {
-        const uint8_t *p; /* NULL: none */
+        bool known; /* within a batch, for the snapshot is its own */
+        uint32_t socket, index;
+        struct net_addr from;
         bool relay;
-        uint32_t index;
+        uint8_t head[DATA_COUNTER_AT];
         struct data_header h;
         const struct route *route;
         struct lane *lane;
         size_t way;
-    } before;                   /* the last datagram of the run */
+    } before;                   /* the last datagram that was a peer's, and whose */
     const struct route *lander; /* whose frame it was that landed last */
 
     uint64_t counts[PLANE_COUNTS];
@@ -115,7 +111,7 @@ void core_begin(struct core *c, usec_t now)
     c->snapshot = plane_pin(c->c.plane, c->c.user);
     c->net = c->to = NULL;
     c->from = NULL;
-    c->known.route = NULL;
+    c->before.known = false;
 }
 
 /* ---- Out. */
@@ -460,22 +456,16 @@ static void lane_grasp(struct core *c, struct lane *l)
     c->locked = l;
 }
 
-/* The number of the peer's way that these datagrams come over, or -1. */
-static int way_of(struct core *c, const struct route *route, uint32_t socket, const struct net_addr *from,
-                  bool relay, uint32_t index)
+/* The number of the peer's way that a datagram comes over, or -1. */
+static int way_of(const struct route *route, uint32_t socket, const struct net_addr *from, bool relay,
+                  uint32_t index)
 {
-    struct route_way *k = &c->known;
-    uint32_t of = relay ? index : 0;
-    if (k->route == route && k->socket == socket && k->index == of && net_addr_equal(&k->addr, from))
-        return (int)k->way;
     const struct plane_route *r = route_of(route);
     for (size_t i = 0; i < r->way_count; i++) {
         const struct plane_way *w = &r->ways[i];
-        if (w->relay != relay || (relay && w->relay_index != index) || w->socket != socket ||
-            !net_addr_equal(&w->addr, from))
-            continue;
-        *k = (struct route_way){route, socket, of, *from, i};
-        return (int)i;
+        if (w->relay == relay && (!relay || w->relay_index == index) && w->socket == socket &&
+            net_addr_equal(&w->addr, from))
+            return (int)i;
     }
     return -1;
 }
@@ -498,7 +488,7 @@ static bool opened_well(struct core *c, enum lane_verdict v)
 }
 
 /* Where a packet with so many bytes of text is opened to. */
-static uint8_t *in_place(struct core *c, size_t text)
+static uint8_t *in_room(struct core *c, size_t text)
 {
     size_t headers = 0, before = 0;
     uint8_t *end = c->to ? coalesce_end(&c->coalesce, &headers, &before) : NULL;
@@ -567,23 +557,24 @@ static void in_frame(struct core *c, const struct route *route, const struct inn
 }
 
 /* Whose datagram it is, and where from. False: it is the engine's. */
-static bool in_session(struct core *c, uint32_t socket, const struct net_addr *from, bool relay,
-                       uint32_t index, const uint8_t *p, size_t n)
+static bool in_session(struct core *c, bool relay, uint32_t index, const uint8_t *p, size_t n)
 {
     struct before *b = &c->before;
-    if (b->p && b->relay == relay && b->index == index && data_header_next(&b->h, b->p, bytes_of(p, n)))
+    if (b->known && b->relay == relay && b->index == index &&
+        data_header_next(&b->h, b->head, bytes_of(p, n)))
         return true;
-    b->p = NULL;
+    b->known = false;
     if (p[0] != WIRE_DATA || data_header_read(&b->h, bytes_of(p, n)) < 0 || b->h.own)
         return false;
     b->route = snapshot_session(c->snapshot, b->h.receiver, b->h.epoch, &b->lane);
-    int way = b->route ? way_of(c, b->route, socket, from, relay, index) : -1;
+    int way = b->route ? way_of(b->route, b->socket, &b->from, relay, index) : -1;
     if (way < 0)
         return false;
-    b->way = (size_t)way;
-    b->p = p;
+    memcpy(b->head, p, sizeof b->head);
+    b->known = true;
     b->relay = relay;
     b->index = index;
+    b->way = (size_t)way;
     return true;
 }
 
@@ -607,8 +598,7 @@ static void in_text(struct core *c, uint8_t *p, size_t n)
 }
 
 /* True: done with it, for good or bad. False: it is the engine's. */
-static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p,
-                        size_t n)
+static bool in_datagram(struct core *c, const uint8_t *p, size_t n)
 {
     struct udp_relay m = {0};
     bool relay = n > UDP_RELAY_HEADER_LEN && p[0] == WIRE_UDP_RELAY;
@@ -618,17 +608,24 @@ static bool in_datagram(struct core *c, uint32_t socket, const struct net_addr *
         p += UDP_RELAY_HEADER_LEN;
         n -= UDP_RELAY_HEADER_LEN;
     }
-    if (!in_session(c, socket, from, relay, m.index, p, n))
+    if (!in_session(c, relay, m.index, p, n))
         return false;
     const struct before *b = &c->before;
     lane_grasp(c, b->lane);
     size_t text = n - DATA_HEADER_LEN - DATA_TAG_LEN;
-    uint8_t *opened = in_place(c, text);
+    uint8_t *opened = in_room(c, text);
     if (opened_well(c, lane_open_to(b->lane, c->c.user, &b->h, p, n, opened)))
         in_text(c, opened, text);
     else
         landing_drop(&c->landing);
     return true;
+}
+
+static void before_from(struct before *b, uint32_t socket, const struct net_addr *from)
+{
+    b->known = b->known && b->socket == socket && net_addr_equal(&b->from, from);
+    b->socket = socket;
+    b->from = *from;
 }
 
 void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from, const uint8_t *p, size_t n,
@@ -637,11 +634,11 @@ void core_datagrams(struct core *c, uint32_t socket, const struct net_addr *from
     if (segment == 0 || segment > n)
         segment = n;
     c->from = NULL; /* each run tells once that it was heard */
-    c->before.p = NULL;
+    before_from(&c->before, socket, from);
     for (size_t at = 0; at < n; at += segment) {
         size_t len = n - at < segment ? n - at : segment;
         c->counts[PLANE_IN_DATAGRAMS]++;
-        if (in_datagram(c, socket, from, p + at, len))
+        if (in_datagram(c, p + at, len))
             continue;
         lane_let_go(c);
         device_flush(c);

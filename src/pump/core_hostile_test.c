@@ -472,8 +472,7 @@ static void test_lies_do_not_join(void **state)
         if (i == 2 || i == 3)
             p[n - 5] ^= 1;
         len += sealed_as(k.end[1].lane[2], i, &plain, p, n, run + len);
-        r.seq += (uint32_t)r.payload;
-        r.id++;
+        r = following(r);
         free(p);
     }
     struct net_addr from = kit_from(&k, 1);
@@ -509,10 +508,8 @@ static void test_another_does_not_continue(void **state)
             kit_relayed(from, d, head);
             n = sealed_as(k.end[from].lane[2], i, &hint, p, n, d + head);
             core_datagrams(k.end[2].core, KIT_SOCKET, &addr, d, head + n, 0);
-            if (i != 2) {
-                r.seq += (uint32_t)r.payload;
-                r.id++;
-            }
+            if (i != 2)
+                r = following(r);
             free(p);
         }
         core_end(k.end[2].core);
@@ -541,8 +538,7 @@ static void test_another_party_does_not_continue(void **state)
         uint8_t *p = kit_frame(&r, 1, 2, &n);
         n = sealed_as(k.end[1].lane[2], i, &hint, p, n, d);
         core_datagrams(k.end[2].core, KIT_SOCKET, &addr, d, n, 0);
-        r.seq += (uint32_t)r.payload;
-        r.id++;
+        r = following(r);
         free(p);
     }
     core_end(k.end[2].core);
@@ -590,6 +586,47 @@ static void test_ways_within_a_run(void **state)
     }
 }
 
+/* In one batch, after good ones: from elsewhere, or to another socket; and in the next, when the session is
+ * gone. */
+static void test_sources_within_a_batch(void **state)
+{
+    struct kit k = {0};
+    const struct inner_header plain = {.kind = INNER_PACKET, .party = KIT_TAG + 1};
+    struct recipe r = recipe_of(4, IP_UDP, false);
+    kit_open(&k);
+    const struct net_addr from = kit_from(&k, 1), port = net_addr4(0xc0000201u, 4999),
+                          host = net_addr4(0xc0000209u, 4001);
+    const struct {
+        const struct net_addr *from;
+        uint32_t socket;
+        bool slow;
+    } rows[] = {{&from, KIT_SOCKET, false},    {&port, KIT_SOCKET, true},  {&from, KIT_SOCKET, false},
+                {&from, KIT_SOCKET + 1, true}, {&from, KIT_SOCKET, false}, {&host, KIT_SOCKET, true}};
+    uint8_t d[2048];
+    size_t n, slow = 0;
+    uint8_t *p = kit_frame(&r, 1, 2, &n);
+    kit_begin(&k.end[2]);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t len = sealed_as(k.end[1].lane[2], i, &plain, p, n, d);
+        core_datagrams(k.end[2].core, rows[i].socket, rows[i].from, d, len, 0);
+        slow += rows[i].slow;
+        assert_int_equal(kit_count(&k.end[2].log, KIT_SLOW_DATAGRAM), slow);
+    }
+    core_end(k.end[2].core);
+    assert_int_equal(plane_counted(k.end[2].plane, PLANE_IN_PACKETS), 3);
+    size_t len = sealed_as(k.end[1].lane[2], 10, &plain, p, n, d);
+    kit_begin(&k.end[2]);
+    core_datagrams(k.end[2].core, KIT_SOCKET, &from, d, len, 0);
+    core_end(k.end[2].core);
+    assert_int_equal(plane_route_set(k.end[2].plane, 1, NULL), 0);
+    assert_int_equal(plane_publish(k.end[2].plane), 0);
+    len = sealed_as(k.end[1].lane[2], 11, &plain, p, n, d);
+    kit_log_clear(&k.end[2].log);
+    expect_untouched(&k, KIT_SOCKET, from, d, len);
+    free(p);
+    kit_close(&k);
+}
+
 /* Echo with the hint, which says nothing about it, and echo too short to be one. */
 static void test_hint_on_nonsense(void **state)
 {
@@ -623,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_another_does_not_continue),
         cmocka_unit_test(test_another_party_does_not_continue),
         cmocka_unit_test(test_ways_within_a_run),
+        cmocka_unit_test(test_sources_within_a_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,8 +34,7 @@ static size_t pieces_of(bool tap, uint8_t version, bool partial)
     kit_begin(&k.end[1]);
     for (int i = 0; i < 40; i++) {
         kit_send_frame(&k.end[1], 1, 2, &r, 0);
-        r.seq += SEGMENT;
-        r.id++;
+        r = following(r);
     }
     core_end(k.end[1].core);
     kit_deliver(&k.end[1]);

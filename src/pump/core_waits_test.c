@@ -181,8 +181,7 @@ static void too_many_pieces_wait_no_longer(void **state)
         f->flags =
             KIT_ACK | (i % (2 * (size_t)COUNT) >= 2 * COUNT - 2 ? KIT_PSH : 0); /* nothing follows it */
         kit_send_frame(&k.end[1], 1, 2, f, 0);
-        f->seq += PAYLOAD;
-        f->id++;
+        *f = following(*f);
     }
     carry(&k);
     assert_int_equal(kit_count(&k.end[2].log, KIT_WRITE), fit);

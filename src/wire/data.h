@@ -62,11 +62,11 @@ struct inner_header {
 bool inner_is_payload(uint8_t kind);
 /* 0 or -EBADMSG. in: the whole datagram (header, at least an inner header, tag). */
 int data_header_read(struct data_header *h, struct bytes in);
-/* Whether what begins in is a header as `first`, one that was read, but for its counter, which is read into *h: the datagrams of a run differ in
- * nothing else. False: nothing is said. */
-static inline bool data_header_next(struct data_header *h, const uint8_t first[DATA_HEADER_LEN], struct bytes in)
+/* Whether what begins in is a header that begins as `head`, of one that was read into *h before, so that only its counter is new: the datagrams of a
+ * run differ in nothing else. False: nothing is said, and *h is as it was. */
+static inline bool data_header_next(struct data_header *h, const uint8_t head[DATA_COUNTER_AT], struct bytes in)
 {
-    if (in.n < DATA_OVERHEAD || memcmp(first, in.p, DATA_COUNTER_AT) != 0)
+    if (in.n < DATA_OVERHEAD || memcmp(head, in.p, DATA_COUNTER_AT) != 0)
         return false;
     struct rd r = rd_of(bytes_of(in.p + DATA_COUNTER_AT, sizeof h->counter));
     h->counter = rd_u64(&r);
